@@ -1,0 +1,52 @@
+# The two commands a newcomer types: `make demo` and `make test`. The rest is for those who work on the library.
+# Everything happens in .venv, which these rules make; nothing needs root.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell git ls-files src setup.py pyproject.toml README.md MANIFEST.in 2>/dev/null || find src setup.py pyproject.toml -type f)
+
+# cython-lint looks for pycodestyle there.
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "softmax_cy needs Python 3.10 or newer; name one with `make PYTHON=...`")'
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; rm -rf $(VENV); exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# A wheel built from this tree, with the variants that only tests use, and installed: what a user would import.
+$(VENV)/installed: $(BIN)/python $(SOURCES)
+	rm -rf build/wheel
+	SOFTMAX_CY_BUILD_TEST_VARIANTS=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@
+
+$(VENV)/%-requirements: $(BIN)/python pyproject.toml
+	$(BIN)/python tools/requirements.py $* | $(BIN)/python -m pip install --quiet --requirement /dev/stdin
+	@touch $@
+
+demo: $(VENV)/installed $(VENV)/demo-requirements  ## the article's walk, then handwritten digits: two pictures and their checks
+	$(BIN)/python examples/quickstart.py
+	$(BIN)/python examples/digits.py
+
+test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every variant that runs here, doctests, linters
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed $(VENV)/test-requirements  ## ruff, cython-lint, and the types against the built module
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint src
+	cd build && ../$(BIN)/python -m mypy.stubtest softmax_cy --ignore-missing-stub --mypy-config-file ../pyproject.toml
+
+bench: $(VENV)/installed $(VENV)/demo-requirements  ## softmax against torch, the Jacobian against fill, interleaved
+	$(BIN)/python benchmarks/core.py
+
+clean:  ## remove what was built, .venv too
+	rm -rf build dist $(VENV) demo-output src/*.egg-info
+
+.PHONY: help demo test lint bench clean

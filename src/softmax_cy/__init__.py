@@ -1,0 +1,23 @@
+"""softmax_cy: softmax and its Jacobian on NumPy arrays, as typed Cython loops.
+
+>>> import numpy as np
+>>> import softmax_cy
+>>> y = softmax_cy.softmax(np.array([0.0, 0.0]))
+>>> softmax_cy.softmax_jacobian(y)
+array([[ 0.25, -0.25],
+       [-0.25,  0.25]])
+"""
+
+from softmax_cy._api import softmax, softmax_jacobian
+from softmax_cy._dispatch import show_config
+from softmax_cy._threads import get_num_threads, set_num_threads
+from softmax_cy._version import __version__
+
+__all__ = [
+    "__version__",
+    "get_num_threads",
+    "set_num_threads",
+    "show_config",
+    "softmax",
+    "softmax_jacobian",
+]

@@ -1,0 +1,4 @@
+ctypedef void (*Task)(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil
+
+cdef int requested_threads(object num_threads) except -1
+cdef void run(Task task, const void *context, Py_ssize_t items, int threads, double nanoseconds) noexcept

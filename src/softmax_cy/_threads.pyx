@@ -1,0 +1,173 @@
+"""How many threads a call uses, and the one loop that uses them.
+
+Design:
+1. Work is a range of items. Threads take contiguous parts of it; no item is ever shared, so a result cannot depend on
+   the number of threads.
+2. Threads are used where they pay, judged by the estimated time of the call, not by its number of rows. What would be
+   over before a sleeping thread has woken up stays on the caller's.
+3. libgomp hangs in a forked child whose parent had started its threads. Such a child stays serial.
+4. A limit that threadpoolctl sets lowers what OpenMP reports; a report below the one at import is therefore obeyed.
+"""
+
+import os
+
+from cython.parallel cimport prange
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define SOFTMAX_CY_OPENMP 1
+    #else
+    #define SOFTMAX_CY_OPENMP 0
+    #define omp_get_max_threads() 1
+    #endif
+    """
+    const bint SOFTMAX_CY_OPENMP
+    int omp_get_max_threads() noexcept nogil
+
+cdef enum:
+    MAX_THREADS = 1024
+
+cdef double RELEASE_GIL_ABOVE = 2e3     # nanoseconds of work
+cdef double WORTH_A_THREAD = 2e4        # nanoseconds of work for each thread
+
+cdef int openmp_limit_at_import = omp_get_max_threads()
+cdef int chosen_threads = 0     # by set_num_threads; 0: nobody chose
+cdef bint threads_started = False
+cdef bint forked_after_start = False
+
+
+def _after_fork_in_child():
+    global forked_after_start
+    forked_after_start = threads_started
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+cdef int checked(object num_threads, str name) except -1:
+    try:
+        threads = num_threads.__index__()
+    except AttributeError:
+        raise TypeError(f"{name} must be an integer or None, got {num_threads!r}") from None
+    if threads < 1:
+        raise ValueError(f"{name} must be at least 1, got {threads}")
+    return min(threads, MAX_THREADS)
+
+
+def available_cpus():
+    """The number of CPUs that this process may use, by its affinity and its control group's quota."""
+    try:
+        cpus = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cpus = os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()[:2]
+        if quota != "max":
+            cpus = min(cpus, max(1, -(-int(quota) // int(period))))
+    except (OSError, ValueError):
+        pass
+    return cpus
+
+
+def _default_threads():
+    for name in ("SOFTMAX_CY_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(name, "").split(",")[0].strip()
+        if text:
+            try:
+                return checked(int(text), name)
+            except ValueError:
+                if name.startswith("SOFTMAX_CY"):
+                    raise ImportError(f"{name} must be an integer of at least 1, got {text!r}") from None
+    return min(available_cpus(), MAX_THREADS)
+
+
+cdef int default_threads = _default_threads()
+
+
+def set_num_threads(num_threads):
+    """Choose how many threads a call may use when it does not say so itself.
+
+    Parameters
+    ----------
+    num_threads : int or None
+        At least 1. None goes back to the default: ``SOFTMAX_CY_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the number
+        of CPUs that the process may use.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `num_threads` is not an integer, or less than 1.
+
+    Examples
+    --------
+    >>> import softmax_cy
+    >>> softmax_cy.set_num_threads(1)
+    >>> softmax_cy.get_num_threads()
+    1
+    >>> softmax_cy.set_num_threads(None)
+    """
+    global chosen_threads
+    chosen_threads = 0 if num_threads is None else checked(num_threads, "num_threads")
+
+
+def get_num_threads():
+    """The number of threads that a call may use when it does not say so itself.
+
+    Returns
+    -------
+    int
+        As set by `set_num_threads`, or the default, within the limits that threadpoolctl set and the build allows.
+    """
+    return requested_threads(None)
+
+
+def openmp():
+    """Whether this build can use more than one thread."""
+    return bool(SOFTMAX_CY_OPENMP)
+
+
+cdef int requested_threads(object num_threads) except -1:
+    cdef int threads, limit
+    if num_threads is not None:
+        threads = checked(num_threads, "num_threads")
+    else:
+        threads = chosen_threads if chosen_threads else default_threads
+    if not SOFTMAX_CY_OPENMP or forked_after_start:
+        return 1
+    if threads > 1:
+        limit = omp_get_max_threads()
+        if limit < openmp_limit_at_import:
+            threads = min(threads, limit)
+    return threads
+
+
+cdef void run(Task task, const void *context, Py_ssize_t items, int threads, double nanoseconds) noexcept:
+    """Run the task over all items, which one thread would take about `nanoseconds` for."""
+    global threads_started
+    cdef int part
+    if nanoseconds < RELEASE_GIL_ABOVE:
+        task(context, 0, items)
+        return
+    if threads > nanoseconds / WORTH_A_THREAD:
+        threads = <int> (nanoseconds / WORTH_A_THREAD)
+    if threads > items:
+        threads = <int> items
+    if threads <= 1:
+        with nogil:
+            task(context, 0, items)
+        return
+    threads_started = True
+    with nogil:
+        for part in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            task(context, share(items, part, threads), share(items, part + 1, threads))
+
+
+cdef inline Py_ssize_t share(Py_ssize_t items, int part, int parts) noexcept nogil:
+    """Where part `part` of `parts` begins; no product that could overflow."""
+    cdef Py_ssize_t whole = items // parts
+    cdef Py_ssize_t rest = items % parts
+    return whole * part + (part if part < rest else rest)

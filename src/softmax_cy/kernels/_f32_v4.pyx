@@ -1,0 +1,3 @@
+# The float32 kernels of variant v4: see setup.py for its flags.
+
+include "kernels.pxi"

@@ -1,0 +1,51 @@
+/* Written by tools/constants.py: change that, not this. */
+#ifndef SOFTMAX_CY_CONSTANTS_H
+#define SOFTMAX_CY_CONSTANTS_H
+
+#if SOFTMAX_CY_REAL_BITS == 32
+/* q of degree 4: relative error of exp at most 3.77e-9 = 2**-27.98 */
+#define LOG2_E       0x1.7154760000000p+0f      /* 1 / ln 2 */
+#define LN2_HI       0x1.62e8000000000p-1f      /* ln 2 to 14 bits: n * LN2_HI is exact */
+#define LN2_LO       -0x1.e8082e0000000p-16f    /* ln 2 - LN2_HI */
+#define ROUNDER      0x1.80017e0000000p+23f     /* adding it leaves rint(), plus the exponent field, in the low bits */
+#define RAISE        0x1.0000000000000p+64f     /* exponentials are kept this much too large: exp.pxi */
+#define SPLITTER     0x1.0010000000000p+12f     /* Veltkamp's: halves a significand */
+#define SEED         0x1.0000000000000p+65f     /* larger than every raised exponential */
+#define LOWEST_LOG2  -0x1.7a00000000000p+7f     /* log2 of the smallest exponential worth telling from zero */
+#define SHIFT_ABOVE  0x1.a000000000000p+7f      /* from here on x - max is exact wherever the result is not zero */
+#define EXP_Q0       0x1.fffffc0000000p-2f      /* about 1/2! */
+#define EXP_Q1       0x1.5554920000000p-3f      /* about 1/3! */
+#define EXP_Q2       0x1.5558f00000000p-5f      /* about 1/4! */
+#define EXP_Q3       0x1.1239d40000000p-7f      /* about 1/5! */
+#define EXP_Q4       0x1.6a24720000000p-10f     /* about 1/6! */
+#define EXP_Q5       0                          /* unused */
+#define EXP_Q6       0                          /* unused */
+#define EXP_Q7       0                          /* unused */
+#define EXP_Q8       0                          /* unused */
+#define EXP_Q9       0                          /* unused */
+#elif SOFTMAX_CY_REAL_BITS == 64
+/* q of degree 9: relative error of exp at most 1.23e-17 = 2**-56.17 */
+#define LOG2_E       0x1.71547652b82fep+0       /* 1 / ln 2 */
+#define LN2_HI       0x1.62e42fefa4000p-1       /* ln 2 to 41 bits: n * LN2_HI is exact */
+#define LN2_LO       -0x1.8432a1b0e2634p-43     /* ln 2 - LN2_HI */
+#define ROUNDER      0x1.80000000005ffp+52      /* adding it leaves rint(), plus the exponent field, in the low bits */
+#define RAISE        0x1.0000000000000p+512     /* exponentials are kept this much too large: exp.pxi */
+#define SPLITTER     0x1.0000002000000p+27      /* Veltkamp's: halves a significand */
+#define SEED         0x1.0000000000000p+513     /* larger than every raised exponential */
+#define LOWEST_LOG2  -0x1.7f40000000000p+10     /* log2 of the smallest exponential worth telling from zero */
+#define SHIFT_ABOVE  0x1.74c0000000000p+10      /* from here on x - max is exact wherever the result is not zero */
+#define EXP_Q0       0x1.000000000000ap-1       /* about 1/2! */
+#define EXP_Q1       0x1.55555555554fap-3       /* about 1/3! */
+#define EXP_Q2       0x1.55555555508cbp-5       /* about 1/4! */
+#define EXP_Q3       0x1.1111111127b97p-7       /* about 1/5! */
+#define EXP_Q4       0x1.6c16c1841c139p-10      /* about 1/6! */
+#define EXP_Q5       0x1.a01a012a58797p-13      /* about 1/7! */
+#define EXP_Q6       0x1.a0199a2ce13d0p-16      /* about 1/8! */
+#define EXP_Q7       0x1.71df25799584bp-19      /* about 1/9! */
+#define EXP_Q8       0x1.28ad5860886b8p-22      /* about 1/10! */
+#define EXP_Q9       0x1.ad7efffdb4577p-26      /* about 1/11! */
+#else
+#error "SOFTMAX_CY_REAL_BITS is 32 or 64"
+#endif
+
+#endif

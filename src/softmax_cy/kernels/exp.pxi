@@ -1,0 +1,104 @@
+# The exponential of a slice, shifted so that the largest element comes out near a fixed power of two.
+#
+# Design:
+# 1. Softmax does not need exp(x - max); it needs exp(x) * 2**-K for any K that keeps the numbers in range. So nothing
+#    is subtracted from x: K is taken from the exponent, for nothing and without the rounding of x - max, which alone
+#    costs other libraries up to 60 ulp.
+# 2. K is chosen so that the largest exponential lies near 2**64 (float32) or 2**512 (float64), not near 1. What the
+#    division will bring down among the subnormal numbers is then still a normal number with all its digits, and is
+#    rounded once; what will become zero needs no branch.
+# 3. Where |max| is so large that n = rint(x / ln 2) would need more bits than n * LN2_HI leaves room for, max is
+#    subtracted after all. There the difference is exact (Sterbenz) for every x whose result is not zero.
+# 4. The largest exponential is the one that must not be rounded: with it, n equal numbers would give 1/n with an
+#    error, and a class that holds everything could end up above 1. So all exponentials are scaled by a factor next to
+#    1, `trim`, that makes this one representable. Other libraries get that from subtracting max.
+# 5. NaN passes through every operation here, whatever its payload: the power of two is a factor, not added into bits.
+
+cdef struct Shift:
+    real base       # subtracted from x: 0, or max where |max| is large
+    real lowest     # below this the result is zero whatever the sum
+    real rounder    # ROUNDER - K
+    real trim       # the common factor is 1 + trim
+
+
+cdef struct Reduced:
+    # exp(x) in two factors: 2**n and exp(r), |r| <= ln(2) / 2
+    vreal power
+    vreal r
+
+
+cdef inline Reduced reduced(vreal x, Shift shift, bint shifted) noexcept nogil:
+    """`shifted` is a constant of the caller: False saves the subtraction where base is 0."""
+    # The order of the operands lets a NaN in x through.
+    cdef vreal d = v_max(v_set(shift.lowest), v_sub(x, v_set(shift.base)) if shifted else x)
+    cdef vreal rounded = v_fma(d, v_set(LOG2_E), v_set(shift.rounder))
+    cdef vreal n = v_sub(rounded, v_set(shift.rounder))
+    cdef Reduced y
+    y.power = v_low_bits_to_exponent(rounded)
+    y.r = v_fma(n, v_set(-LN2_LO), v_fma(n, v_set(-LN2_HI), d))
+    return y
+
+
+cdef inline vreal q_polynomial(vreal r, vreal r2) noexcept nogil:
+    """(exp(r) - 1 - r) / r**2, by Estrin's scheme: short chains of dependent operations."""
+    cdef vreal low = v_fma(r, v_set(EXP_Q1), v_set(EXP_Q0))
+    cdef vreal high = v_fma(r, v_set(EXP_Q3), v_set(EXP_Q2))
+    cdef vreal r4, top
+    if SOFTMAX_CY_REAL_BITS == 32:
+        high = v_fma(r2, v_set(EXP_Q4), high)
+    else:
+        r4 = v_mul(r2, r2)
+        top = v_fma(r2, v_fma(r, v_set(EXP_Q9), v_set(EXP_Q8)), v_fma(r, v_set(EXP_Q7), v_set(EXP_Q6)))
+        high = v_fma(r2, v_fma(r, v_set(EXP_Q5), v_set(EXP_Q4)), high)
+        high = v_fma(r4, top, high)
+    return v_fma(r2, high, low)
+
+
+cdef struct Exponential:
+    # value = power * small + large, rounded. The three are exact, but for the rounding of small, far below large.
+    vreal value
+    vreal power
+    vreal small
+    vreal large
+
+
+cdef inline Exponential expanded(Reduced x, Shift shift) noexcept nogil:
+    """2**n * exp(r) * (1 + trim). Nothing large is rounded before the last operation: Fast2Sum keeps 1 + r exactly."""
+    cdef vreal r2 = v_mul(x.r, x.r)
+    cdef vreal one_and_r = v_add(v_set(1), x.r)
+    cdef vreal lost = v_sub(x.r, v_sub(one_and_r, v_set(1)))
+    cdef Exponential y
+    y.power = x.power
+    y.small = v_fma(r2, q_polynomial(x.r, r2), v_fma(one_and_r, v_set(shift.trim), lost))
+    y.large = v_mul(x.power, one_and_r)
+    y.value = v_fma(y.power, y.small, y.large)
+    return y
+
+
+cdef inline Exponential first_of(Exponential x, Py_ssize_t count) noexcept nogil:
+    """Zero in every lane from `count` on."""
+    x.value = v_keep_first(x.value, count)
+    x.power = v_keep_first(x.power, count)
+    x.large = v_keep_first(x.large, count)
+    return x
+
+
+cdef inline Exponential exp_shifted(vreal x, Shift shift) noexcept nogil:
+    """exp(x - base) * 2**(RAISED_BY - K) * (1 + trim), and never less than the smallest normal number."""
+    return expanded(reduced(x, shift, True), shift)
+
+
+cdef inline Shift shift_to(real top) noexcept nogil:
+    """The shift of a slice whose largest element is `top`, which is finite."""
+    cdef Shift shift
+    cdef Exponential largest
+    cdef real k, lost
+    shift.base = top if top >= SHIFT_ABOVE or top <= -SHIFT_ABOVE else 0
+    k = ((top - shift.base) * LOG2_E + ROUNDER) - ROUNDER
+    shift.lowest = (k + LOWEST_LOG2) * (LN2_HI + LN2_LO)
+    shift.rounder = ROUNDER - k
+    shift.trim = 0
+    largest = exp_shifted(v_set(top), shift)
+    lost = v_first(largest.power) * v_first(largest.small) + (v_first(largest.large) - v_first(largest.value))
+    shift.trim = -lost / v_first(largest.value)
+    return shift

@@ -1,0 +1,280 @@
+/* The vector type that the kernels are written in, and the primitives on it.
+ *
+ * Design:
+ * a) `real` is float or double (SOFTMAX_CY_REAL_BITS, set by setup.py): one kernel source serves both.
+ * b) `vreal` is opaque and ALWAYS 64 bytes: LANES = 16 float or 8 double, whatever the instruction set. It is made of
+ *    PARTS registers of SOFTMAX_CY_VECTOR_BYTES each: 1 with AVX-512, 2 with AVX2, 4 with SSE2 and NEON. A kernel that
+ *    adds element i into lane i % LANES therefore adds in the same order everywhere: the same bits by construction.
+ * c) Parts are GCC/Clang vector types, and any width compiles for any target (the compiler splits what is too wide),
+ *    so the 512-bit kernels can be built and tested with AVX2 alone. Intrinsics stand only where they pay.
+ * d) Everything is `static`: a function compiled for AVX-512 must never be merged by the linker into baseline code.
+ * e) Where the target has FMA, v_fma and real_fma round once; elsewhere they round twice (the baseline's stated
+ *    difference in bits).
+ */
+#ifndef SOFTMAX_CY_SIMD_H
+#define SOFTMAX_CY_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+#include "constants.h"
+
+#ifndef SOFTMAX_CY_VECTOR_BYTES
+#if defined(__AVX512F__)
+#define SOFTMAX_CY_VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define SOFTMAX_CY_VECTOR_BYTES 32
+#else
+#define SOFTMAX_CY_VECTOR_BYTES 16
+#endif
+#endif
+
+#if SOFTMAX_CY_REAL_BITS == 32
+typedef float real;
+typedef int32_t real_bits;
+#define MANTISSA_BITS 23
+#define scalar_fma __builtin_fmaf
+#else
+typedef double real;
+typedef int64_t real_bits;
+#define MANTISSA_BITS 52
+#define scalar_fma __builtin_fma
+#endif
+
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#define HAS_FMA 1
+#else
+#define HAS_FMA 0
+#endif
+
+#define VREAL_BYTES 64
+#define LANES ((ptrdiff_t)(VREAL_BYTES / sizeof(real)))
+#define PART_LANES ((int)(SOFTMAX_CY_VECTOR_BYTES / sizeof(real)))
+#define PARTS (VREAL_BYTES / SOFTMAX_CY_VECTOR_BYTES)
+#define INLINE static inline __attribute__((always_inline, unused))
+
+typedef real part __attribute__((vector_size(SOFTMAX_CY_VECTOR_BYTES)));
+typedef real_bits part_bits __attribute__((vector_size(SOFTMAX_CY_VECTOR_BYTES)));
+
+typedef struct {
+    part part[PARTS];
+} vreal;
+
+/* Runs STATEMENT once a part with the constant P counting up. Written out, so that no pass of the compiler has to
+ * unroll a loop before it may keep the parts in registers. */
+#define WITH_P(N, STATEMENT) { enum { P = N }; STATEMENT; }
+#if PARTS == 1
+#define EACH_PART(STATEMENT) WITH_P(0, STATEMENT)
+#elif PARTS == 2
+#define EACH_PART(STATEMENT) WITH_P(0, STATEMENT) WITH_P(1, STATEMENT)
+#elif PARTS == 4
+#define EACH_PART(STATEMENT) WITH_P(0, STATEMENT) WITH_P(1, STATEMENT) WITH_P(2, STATEMENT) WITH_P(3, STATEMENT)
+#else
+#error "SOFTMAX_CY_VECTOR_BYTES is 16, 32 or 64"
+#endif
+
+/* ---- one part ---------------------------------------------------------------------------------------------- */
+
+/* X86(max) is _mm256_max_ps or one of its five sisters, where the build's part is a register of the target. */
+#if SOFTMAX_CY_VECTOR_BYTES == 64 && defined(__AVX512F__)
+#define X86_PREFIX _mm512
+#elif SOFTMAX_CY_VECTOR_BYTES == 32 && defined(__AVX__)
+#define X86_PREFIX _mm256
+#elif SOFTMAX_CY_VECTOR_BYTES == 16 && defined(__SSE2__)
+#define X86_PREFIX _mm
+#endif
+#define PASTE(PREFIX, NAME, SUFFIX) PREFIX##_##NAME##_##SUFFIX
+#define PASTE_EXPANDED(PREFIX, NAME, SUFFIX) PASTE(PREFIX, NAME, SUFFIX)
+#if SOFTMAX_CY_REAL_BITS == 32
+#define PASTE_REAL(PREFIX, NAME) PASTE_EXPANDED(PREFIX, NAME, ps)
+#else
+#define PASTE_REAL(PREFIX, NAME) PASTE_EXPANDED(PREFIX, NAME, pd)
+#endif
+#define X86(NAME) PASTE_REAL(X86_PREFIX, NAME)
+
+INLINE part part_fma(part a, part b, part c) {
+#if HAS_FMA && defined(X86_PREFIX)
+    return X86(fmadd)(a, b, c);
+#elif HAS_FMA
+    part r;
+    for (int j = 0; j < PART_LANES; j++)
+        r[j] = scalar_fma(a[j], b[j], c[j]);
+    return r;
+#else
+    return a * b + c;
+#endif
+}
+
+/* a > b ? a : b: where either is NaN the result is b. */
+INLINE part part_max(part a, part b) {
+#if defined(X86_PREFIX)
+    return X86(max)(a, b);
+#else
+    part_bits greater = a > b;
+    return (part)((greater & (part_bits)a) | (~greater & (part_bits)b));
+#endif
+}
+
+/* ---- vreal ------------------------------------------------------------------------------------------------- */
+
+INLINE vreal v_set(real value) {
+    vreal r;
+    EACH_PART(r.part[P] = value - (part){0})
+    return r;
+}
+
+/* Loads and stores take any address. */
+INLINE vreal v_load(const void *from) {
+    vreal r;
+    EACH_PART(memcpy(&r.part[P], (const char *)from + P * sizeof(part), sizeof(part)))
+    return r;
+}
+
+INLINE void v_store(void *to, vreal a) {
+    EACH_PART(memcpy((char *)to + P * sizeof(part), &a.part[P], sizeof(part)))
+}
+
+/* Writes past the caches, for results that are larger than they are. `to` is a multiple of VREAL_BYTES; v_stream_end
+ * comes before anybody else may read. */
+INLINE void v_stream(void *to, vreal a) {
+#if defined(X86_PREFIX)
+    EACH_PART(X86(stream)((real *)to + P * PART_LANES, a.part[P]))
+#else
+    v_store(to, a);
+#endif
+}
+
+INLINE void v_stream_end(void) {
+#if defined(X86_PREFIX)
+    _mm_sfence();
+#endif
+}
+
+INLINE vreal v_add(vreal a, vreal b) {
+    EACH_PART(a.part[P] += b.part[P])
+    return a;
+}
+
+INLINE vreal v_sub(vreal a, vreal b) {
+    EACH_PART(a.part[P] -= b.part[P])
+    return a;
+}
+
+INLINE vreal v_mul(vreal a, vreal b) {
+    EACH_PART(a.part[P] *= b.part[P])
+    return a;
+}
+
+INLINE vreal v_fma(vreal a, vreal b, vreal c) {
+    EACH_PART(a.part[P] = part_fma(a.part[P], b.part[P], c.part[P]))
+    return a;
+}
+
+INLINE vreal v_max(vreal a, vreal b) {
+    EACH_PART(a.part[P] = part_max(a.part[P], b.part[P]))
+    return a;
+}
+
+/* The low bits of each lane, moved into the exponent field: what ROUNDER left there becomes a power of two. */
+INLINE vreal v_low_bits_to_exponent(vreal a) {
+    EACH_PART(a.part[P] = (part)((part_bits)a.part[P] << MANTISSA_BITS))
+    return a;
+}
+
+/* ---- the first `count` lanes: the ends of rows, 0 <= count <= LANES ------------------------------------------ */
+
+#define ALL_16 -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1
+static const int32_t ones_then_zeros[2 * VREAL_BYTES / 4] __attribute__((aligned(VREAL_BYTES))) = {ALL_16};
+
+INLINE part_bits part_mask(ptrdiff_t count, int p) {
+    part_bits mask;
+    memcpy(&mask, (const char *)ones_then_zeros + VREAL_BYTES - count * (ptrdiff_t)sizeof(real) + p * sizeof(part),
+           sizeof mask);
+    return mask;
+}
+
+INLINE part part_select(part_bits mask, part yes, part no) {
+    return (part)((mask & (part_bits)yes) | (~mask & (part_bits)no));
+}
+
+/* Zero in every lane from `count` on. */
+INLINE vreal v_keep_first(vreal a, ptrdiff_t count) {
+    EACH_PART(a.part[P] = (part)((part_bits)a.part[P] & part_mask(count, P)))
+    return a;
+}
+
+/* `fill` in every lane from `count` on; reads no byte beyond the lanes it was asked for. */
+INLINE vreal v_load_first(const void *from, ptrdiff_t count, real fill) {
+    vreal r;
+#if SOFTMAX_CY_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    r.part[0] = X86(mask_loadu)(v_set(fill).part[0], (uint16_t)((1u << count) - 1), from);
+#elif SOFTMAX_CY_VECTOR_BYTES == 32 && defined(__AVX2__)
+    const real *start = (const real *)from;
+    EACH_PART(r.part[P] = part_select(part_mask(count, P),
+                                      X86(maskload)(start + P * PART_LANES, (__m256i)part_mask(count, P)),
+                                      v_set(fill).part[P]))
+#else
+    real lanes[VREAL_BYTES / sizeof(real)];
+    for (ptrdiff_t j = 0; j < LANES; j++)
+        lanes[j] = fill;
+    memcpy(lanes, from, (size_t)count * sizeof(real));
+    r = v_load(lanes);
+#endif
+    return r;
+}
+
+/* Writes no byte beyond the lanes it was asked for. */
+INLINE void v_store_first(void *to, vreal a, ptrdiff_t count) {
+#if SOFTMAX_CY_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    X86(mask_storeu)(to, (uint16_t)((1u << count) - 1), a.part[0]);
+#elif SOFTMAX_CY_VECTOR_BYTES == 32 && defined(__AVX2__)
+    real *start = (real *)to;
+    EACH_PART(X86(maskstore)(start + P * PART_LANES, (__m256i)part_mask(count, P), a.part[P]))
+#else
+    memcpy(to, &a, (size_t)count * sizeof(real));
+#endif
+}
+
+/* ---- across lanes -------------------------------------------------------------------------------------------- */
+
+/* Every build cuts the 64 bytes into the same four quarters and joins quarter 0 with 2, 1 with 3, then the two results,
+ * then the lanes of that in the same way: lane j always meets lane j + half. */
+typedef real quarter __attribute__((vector_size(16)));
+enum { QUARTER_LANES = 16 / sizeof(real) };
+
+INLINE quarter v_quarter(vreal a, int index) {
+    quarter q;
+    memcpy(&q, (const char *)&a + (size_t)index * sizeof q, sizeof q);
+    return q;
+}
+
+INLINE real scalar_max(real a, real b) { return a > b ? a : b; }
+
+INLINE quarter quarter_max(quarter a, quarter b) {
+#if defined(__SSE2__)
+    return PASTE_REAL(_mm, max)(a, b);
+#else
+    for (int j = 0; j < QUARTER_LANES; j++)
+        a[j] = scalar_max(a[j], b[j]);
+    return a;
+#endif
+}
+
+INLINE real v_first(vreal a) { return a.part[0][0]; }
+
+/* The largest lane. No lane is NaN. */
+INLINE real v_max_across(vreal a) {
+    quarter m = quarter_max(quarter_max(v_quarter(a, 0), v_quarter(a, 2)),
+                            quarter_max(v_quarter(a, 1), v_quarter(a, 3)));
+#if SOFTMAX_CY_REAL_BITS == 32
+    return scalar_max(scalar_max(m[0], m[2]), scalar_max(m[1], m[3]));
+#else
+    return scalar_max(m[0], m[1]);
+#endif
+}
+
+#endif

@@ -1,0 +1,48 @@
+# What the kernels see of simd.h and sums.h: opaque types and functions on them.
+#
+# Cython knows `real` as float. It only needs to know that it is a floating type: the C compiler sees float or double.
+
+from libc.stdint cimport uintptr_t
+
+cdef extern from "sums.h" nogil:
+    ctypedef float real
+    ctypedef struct vreal:
+        pass
+    ctypedef struct vsum:
+        pass
+    ctypedef struct total:
+        pass
+    ctypedef struct reciprocal:
+        pass
+
+    enum:
+        SOFTMAX_CY_REAL_BITS
+    const Py_ssize_t LANES
+
+    const real LOG2_E, LN2_HI, LN2_LO, ROUNDER, LOWEST_LOG2, SHIFT_ABOVE
+    const real EXP_Q0, EXP_Q1, EXP_Q2, EXP_Q3, EXP_Q4, EXP_Q5, EXP_Q6, EXP_Q7, EXP_Q8, EXP_Q9
+
+    vreal v_set(real value)
+    vreal v_load(const void *source)
+    vreal v_load_first(const void *source, Py_ssize_t count, real fill)
+    void v_store(void *target, vreal a)
+    void v_store_first(void *target, vreal a, Py_ssize_t count)
+    void v_stream(void *target, vreal a)
+    void v_stream_end()
+    vreal v_add(vreal a, vreal b)
+    vreal v_sub(vreal a, vreal b)
+    vreal v_mul(vreal a, vreal b)
+    vreal v_fma(vreal a, vreal b, vreal c)
+    vreal v_max(vreal a, vreal b)
+    vreal v_low_bits_to_exponent(vreal a)
+    vreal v_keep_first(vreal a, Py_ssize_t count)
+    real v_first(vreal a)
+    real v_max_across(vreal a)
+    real scalar_fma(real a, real b, real c)
+
+    vsum vsum_start()
+    vsum vsum_add(vsum s, vreal term, vreal a, vreal b, vreal c)
+    total vsum_total(vsum s)
+    total total_add(total a, total b)
+    reciprocal total_reciprocal(total t)
+    vreal reciprocal_times(reciprocal r, vreal e)

@@ -1,0 +1,140 @@
+/* Sums of positive numbers that keep what their roundings lose, and the reciprocal of such a sum.
+ *
+ * Design:
+ * a) Element i is added into lane i % LANES, so the order of the additions depends on the length of a slice and on
+ *    nothing else.
+ * b) Each lane keeps its rounding errors in a second accumulator. Those of the second are not kept: a caller takes the
+ *    total after at most BLOCK_BYTES of elements (blocks.pxi), while they still vanish against one ulp, and adds the
+ *    totals.
+ * c) A total is a pair of doubles; a float32 sum needs only the first.
+ */
+#ifndef SOFTMAX_CY_SUMS_H
+#define SOFTMAX_CY_SUMS_H
+
+#include "simd.h"
+
+/* `sum` starts at SEED, which is larger than any term. So sum >= term always, and the three operations of Dekker's
+ * Fast2Sum (Numer. Math. 18, 1971) recover each rounding error exactly. */
+typedef struct {
+    vreal sum, lost;
+} vsum;
+
+/* The unevaluated sum hi + lo, |lo| far below |hi|. */
+typedef struct {
+    double hi, lo;
+} total;
+
+INLINE vsum vsum_start(void) {
+    vsum s = {v_set(SEED), v_set(0)};
+    return s;
+}
+
+/* Adds a * b + c, of which `term` is the rounded value: what that rounding took away is put back together with what the
+ * sum's takes. c - (sum - s.sum) is exact as long as |a * b| is well below c. */
+INLINE vsum vsum_add(vsum s, vreal term, vreal a, vreal b, vreal c) {
+    vreal sum = v_add(s.sum, term);
+    s.lost = v_add(s.lost, v_fma(a, b, v_sub(c, v_sub(sum, s.sum))));
+    s.sum = sum;
+    return s;
+}
+
+/* SUM = A + B rounded, ERROR = A + B - SUM exactly, whichever is larger (Knuth's TwoSum); scalars and vectors. */
+#define TWO_SUM(TYPE, SUM, ERROR, A, B)                                                                               \
+    TYPE SUM = (A) + (B), SUM##_b = SUM - (A);                                                                        \
+    TYPE ERROR = ((A) - (SUM - SUM##_b)) + ((B) - SUM##_b)
+
+/* ERROR = A * B - PRODUCT exactly, for PRODUCT = A * B rounded, without fma: Dekker's product over Veltkamp's split. */
+#define DEKKER_PRODUCT_ERROR(TYPE, SPLITTER, ERROR, A, B, PRODUCT)                                                    \
+    TYPE ERROR##_sa = SPLITTER * (A), ERROR##_sb = SPLITTER * (B);                                                    \
+    TYPE ERROR##_ah = ERROR##_sa - (ERROR##_sa - (A)), ERROR##_bh = ERROR##_sb - (ERROR##_sb - (B));                  \
+    TYPE ERROR##_al = (A) - ERROR##_ah, ERROR##_bl = (B) - ERROR##_bh;                                                \
+    TYPE ERROR = ((ERROR##_ah * ERROR##_bh - (PRODUCT)) + ERROR##_ah * ERROR##_bl + ERROR##_al * ERROR##_bh) +        \
+                 ERROR##_al * ERROR##_bl
+
+/* a * b + small with one rounding that counts, for |small| far below |a * b|. */
+INLINE part part_product_sum(part a, part b, part small) {
+#if HAS_FMA
+    return part_fma(a, b, small);
+#else
+    part product = a * b;
+    DEKKER_PRODUCT_ERROR(part, SPLITTER, error, a, b, product);
+    return product + (error + small);
+#endif
+}
+
+INLINE total total_add(total a, total b) {
+    TWO_SUM(double, hi, error, a.hi, b.hi);
+    total t = {hi, error + (a.lo + b.lo)};
+    return t;
+}
+
+#if SOFTMAX_CY_REAL_BITS == 32
+typedef double wide_quarter __attribute__((vector_size(32)));
+
+INLINE wide_quarter quarter_widen(quarter a) {
+#if defined(__AVX__)
+    return _mm256_cvtps_pd(a);
+#else
+    return __builtin_convertvector(a, wide_quarter);
+#endif
+}
+#endif
+
+INLINE total vsum_total(vsum s) {
+    vreal sum = v_sub(s.sum, v_set(SEED)); /* exact: a multiple of ulp(s.sum), smaller than s.sum */
+#if SOFTMAX_CY_REAL_BITS == 32
+#define WIDE(Q) (quarter_widen(v_quarter(sum, Q)) + quarter_widen(v_quarter(s.lost, Q)))
+    wide_quarter w = (WIDE(0) + WIDE(2)) + (WIDE(1) + WIDE(3));
+#undef WIDE
+    total t = {(w[0] + w[2]) + (w[1] + w[3]), 0};
+#else
+#define LOST(Q) v_quarter(s.lost, Q)
+    TWO_SUM(quarter, even, even_error, v_quarter(sum, 0), v_quarter(sum, 2));
+    TWO_SUM(quarter, odd, odd_error, v_quarter(sum, 1), v_quarter(sum, 3));
+    TWO_SUM(quarter, both, both_error, even, odd);
+    quarter lost = both_error + ((even_error + (LOST(0) + LOST(2))) + (odd_error + (LOST(1) + LOST(3))));
+#undef LOST
+    TWO_SUM(double, hi, error, both[0], both[1]);
+    total t = {hi, error + (lost[0] + lost[1])};
+#endif
+    return t;
+}
+
+/* a * b - product, where product is a * b rounded. */
+INLINE double product_error(double a, double b, double product) {
+#if HAS_FMA
+    return __builtin_fma(a, b, -product);
+#else
+    DEKKER_PRODUCT_ERROR(double, 134217729.0 /* 2**27 + 1 */, error, a, b, product);
+    return error;
+#endif
+}
+
+/* 1 / t in two parts, raised by 2**RAISED_BY as the terms of t were. */
+typedef struct {
+    real hi, lo;
+} reciprocal;
+
+INLINE reciprocal total_reciprocal(total t) {
+    double inverse = RAISE / (t.hi + t.lo);
+    real hi = (real)inverse;
+#if SOFTMAX_CY_REAL_BITS == 32
+    real lo = (real)(inverse - hi);
+#else
+    double one = hi / RAISE; /* lo = hi * (1 - t * hi) */
+    double product = one * t.hi;
+    real lo = hi * (((1 - product) - product_error(one, t.hi, product)) - one * t.lo);
+#endif
+    reciprocal r = {hi, lo};
+    return r;
+}
+
+/* e / t to half an ulp and a little: e * hi + e * lo, rounded while it is still raised, where no part of it can
+ * underflow. Lowering it is exact, or the one rounding into the subnormal numbers. */
+INLINE vreal reciprocal_times(reciprocal r, vreal e) {
+    vreal hi = v_set(r.hi), low = v_mul(e, v_set(r.lo));
+    EACH_PART(e.part[P] = part_product_sum(e.part[P], hi.part[P], low.part[P]))
+    return v_mul(e, v_set(1 / RAISE));
+}
+
+#endif

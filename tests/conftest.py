@@ -1,0 +1,40 @@
+"""Every numerical test runs over every variant of the kernels that this CPU can run."""
+
+import os
+
+import numpy as np
+import pytest
+
+from softmax_cy import _dispatch
+
+
+def variants_under_test() -> list[str]:
+    """All of them, or the one that the environment forces."""
+    forced = os.environ.get(_dispatch.ENVIRONMENT_VARIABLE)
+    return [forced] if forced else _dispatch.runnable_variants()
+
+
+def fma_variants_under_test() -> list[str]:
+    """Those that promise the same bits."""
+    return [variant for variant in variants_under_test() if variant != "baseline"]
+
+
+@pytest.fixture(params=variants_under_test(), ids=lambda name: f"kernels={name}")
+def variant(request):
+    """Put one variant in use for the test."""
+    before = _dispatch.variant_in_use
+    _dispatch.use(request.param)
+    yield request.param
+    _dispatch.use(before)
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    """Each dtype with kernels of its own."""
+    return np.dtype(request.param)
+
+
+@pytest.fixture
+def rng():
+    """The same numbers in every run."""
+    return np.random.default_rng(20240229)

@@ -1,0 +1,137 @@
+"""softmax_jacobian: J[..., i, j] = dy_i / dx_j = y_i * ((i == j) - y_j)."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import twin
+from softmax_cy import softmax, softmax_jacobian
+
+pytestmark = pytest.mark.usefixtures("variant")
+
+LENGTHS = [*range(1, 70), 100, 127, 128, 129, 130, 333, 1025]
+
+
+def outputs(shape, dtype, rng):
+    """Something that softmax could have returned."""
+    return softmax((3 * rng.standard_normal(shape)).astype(dtype))
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_digits(length, dtype, rng):
+    y = outputs((3, length), dtype, rng)
+    jacobian = softmax_jacobian(y)
+    exact = twin.softmax_jacobian(y)
+    off_diagonal = ~np.eye(length, dtype=bool)
+    rounded = (-y[..., :, None] * y[..., None, :])[..., off_diagonal]
+    np.testing.assert_array_equal(jacobian[..., off_diagonal], rounded)
+    diagonal = np.arange(length)
+    assert twin.ulps(jacobian[..., diagonal, diagonal], exact[..., diagonal, diagonal]) <= 1
+
+
+def test_is_the_derivative(dtype, rng):
+    """Against central differences of the twin."""
+    x = rng.standard_normal(12).astype(dtype).astype(twin.WIDE)
+    step = twin.WIDE(1e-6)
+    columns = [
+        (twin.softmax(x + step * unit) - twin.softmax(x - step * unit)) / (2 * step)
+        for unit in np.eye(12, dtype=twin.WIDE)
+    ]
+    tolerance = 1e-6 if dtype == np.float32 else 1e-11
+    jacobian = softmax_jacobian(softmax(x.astype(dtype)))
+    np.testing.assert_allclose(jacobian, np.stack(columns, axis=-1).astype(float), rtol=0, atol=tolerance)
+
+
+def test_is_symmetric_with_rows_that_add_up_to_zero(dtype, rng):
+    jacobian = softmax_jacobian(outputs((4, 50), dtype, rng))
+    np.testing.assert_array_equal(jacobian, jacobian.swapaxes(-1, -2))
+    np.testing.assert_allclose(jacobian.sum(-1), 0, atol=10 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4), (1, 4, 1, 3)])
+def test_batch_axes_come_first(shape, dtype, rng):
+    y = outputs(shape, dtype, rng)
+    for axis in range(-len(shape), len(shape)):
+        moved = np.moveaxis(y, axis, -1)
+        jacobian = softmax_jacobian(y, axis)
+        assert jacobian.shape == (*moved.shape, moved.shape[-1])
+        assert jacobian.dtype == dtype
+        np.testing.assert_array_equal(jacobian, softmax_jacobian(moved.copy()))
+
+
+@pytest.mark.parametrize("length", [3, 20, 5000])
+def test_strided_inputs(length, dtype, rng):
+    count = 3 if length < 1000 else 1
+    y = outputs((count, length), dtype, rng)
+    expected = softmax_jacobian(y)
+    np.testing.assert_array_equal(softmax_jacobian(np.asfortranarray(y)), expected)
+    np.testing.assert_array_equal(softmax_jacobian(np.repeat(y, 2, axis=1)[:, ::2]), expected)
+    np.testing.assert_array_equal(softmax_jacobian(y[:, ::-1]), expected[:, ::-1, ::-1])
+    np.testing.assert_array_equal(softmax_jacobian(y.astype(dtype.newbyteorder())), expected)
+
+
+@pytest.mark.parametrize("length", [3, 20, 2100])
+def test_out_of_any_layout_and_nothing_else_is_written(length, dtype, rng):
+    y = outputs((2, length), dtype, rng)
+    expected = softmax_jacobian(y)
+    for make in (
+        lambda big: big[1:-1, 1:-1, 1:-1],
+        lambda big: big[1:-1, 1:-1, 1:-1].swapaxes(1, 2),
+        lambda big: big[1:-1, 1:-1, 1:-1][::-1, ::-1, ::-1],
+    ):
+        big = np.full((4, length + 2, length + 2), 5, dtype)
+        out = make(big)
+        assert softmax_jacobian(y, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+        out[...] = 5
+        assert (big == 5).all()
+
+
+def test_out_that_overlaps_y(dtype, rng):
+    memory = np.zeros(9, dtype)
+    y = memory[2:5]
+    y[...] = outputs(3, dtype, rng)
+    expected = softmax_jacobian(y.copy())
+    out = memory.reshape(3, 3)
+    np.testing.assert_array_equal(softmax_jacobian(y, out=out), expected)
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3)])
+def test_empty(shape, dtype):
+    assert softmax_jacobian(np.empty(shape, dtype)).shape == (*shape, shape[-1])
+
+
+def test_zero_dimensions(dtype):
+    jacobian = softmax_jacobian(np.array(1, dtype))
+    assert jacobian.shape == (1, 1)
+    assert jacobian == 0
+
+
+@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+def test_16_bit_floats_are_the_rounded_float32_result(half, rng):
+    y = rng.random((2, 9)).astype(half)
+    jacobian = softmax_jacobian(y)
+    assert jacobian.dtype == half
+    np.testing.assert_array_equal(jacobian, softmax_jacobian(y.astype(np.float32)).astype(half))
+
+
+def test_integers_and_lists():
+    np.testing.assert_array_equal(softmax_jacobian([1, 0]), [[0, 0], [0, 0]])
+    assert softmax_jacobian([True]).dtype == np.float64
+
+
+def test_results_past_the_caches(dtype, rng):
+    """What is larger than the last cache is written in another way: same entries, at every alignment."""
+    y = outputs((1, 3101), dtype, rng)
+    expected = softmax_jacobian(y, out=np.empty((1, 3101, 3101), dtype))
+    rounded = -y[0, :, None] * y[0]
+    np.fill_diagonal(rounded, np.diagonal(expected[0]))
+    np.testing.assert_array_equal(expected[0], rounded)
+
+
+def test_nan_reaches_its_row_and_column_alone(dtype):
+    y = np.array([0.25, np.nan, 0.25, 0.5], dtype)
+    found = np.isnan(softmax_jacobian(y))
+    expected = np.zeros((4, 4), bool)
+    expected[1] = expected[:, 1] = True
+    np.testing.assert_array_equal(found, expected)

@@ -1,0 +1,131 @@
+"""What is shipped: names, types, wheel, documentation."""
+
+import doctest
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import softmax_cy
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_version():
+    assert softmax_cy.__version__ == importlib.metadata.version("softmax_cy")
+
+
+def test_public_names():
+    assert sorted(softmax_cy.__all__) == softmax_cy.__all__
+    stub = (ROOT / "src/softmax_cy/__init__.pyi").read_text()
+    for name in softmax_cy.__all__:
+        assert hasattr(softmax_cy, name)
+        assert name in stub
+
+
+@pytest.mark.parametrize("name", [name for name in softmax_cy.__all__ if name != "__version__"])
+def test_docstrings_run(name):
+    finder = doctest.DocTestFinder(exclude_empty=False)
+    examples = finder.find(getattr(softmax_cy, name), name, module=False)
+    assert any(test.examples for test in examples), f"{name} has no example"
+    runner = doctest.DocTestRunner()
+    for test in examples:
+        assert runner.run(test).failed == 0
+
+
+def test_the_module_docstring_runs():
+    assert doctest.testmod(softmax_cy).failed == 0
+
+
+@pytest.mark.parametrize("name", ["softmax", "softmax_jacobian"])
+def test_docstrings_have_every_section(name):
+    text = getattr(softmax_cy, name).__doc__
+    for section in ("Parameters", "Returns", "Raises", "Notes", "References", "Examples", ".. math::"):
+        assert section in text, section
+
+
+def test_readme_examples_run():
+    readme = (ROOT / "README.md").read_text()
+    assert ">>>" in readme
+    blocks = re.findall(r"```pycon\n(.*?)```", readme, flags=re.DOTALL)
+    test = doctest.DocTestParser().get_doctest("".join(blocks), {}, "README.md", "README.md", 0)
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_constants_are_those_of_their_script():
+    done = subprocess.run([sys.executable, ROOT / "tools/constants.py", "--check"], check=False)
+    assert done.returncode == 0, "run tools/constants.py"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """An sdist of the tree, and a wheel built from that sdist on another path."""
+    folder = tmp_path_factory.mktemp("built")
+    python = [sys.executable, "-m"]
+    subprocess.run(
+        [*python, "build", "--sdist", "--no-isolation", "--outdir", folder, ROOT], check=True, capture_output=True
+    )
+    (sdist,) = folder.glob("*.tar.gz")
+    done = subprocess.run(
+        [*python, "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, "-v", sdist],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    (wheel,) = folder.glob("*.whl")
+    return sdist, wheel, done.stdout + done.stderr
+
+
+def test_the_sdist_holds_sources_and_no_generated_code(built):
+    with tarfile.open(built[0]) as archive:
+        names = {name.split("/", 1)[-1] for name in archive.getnames()}
+    assert {"src/softmax_cy/kernels/simd.h", "src/softmax_cy/_api.pyx", "tests/conftest.py", "LICENSE"} <= names
+    assert not [name for name in names if name.endswith((".c", ".so", ".o"))]
+
+
+def test_the_wheel_holds_what_embedders_need_and_no_generated_code(built):
+    with zipfile.ZipFile(built[1]) as archive:
+        names = set(archive.namelist())
+    for name in ("py.typed", "__init__.pyi", "__init__.pxd", "_build_info.py", "kernels/table.pxd", "kernels/simd.h"):
+        assert f"softmax_cy/{name}" in names
+    assert not [name for name in names if name.endswith((".c", ".pyx", ".pxi", ".o"))]
+    assert not [name for name in names if "v4_on_v3" in name], "a test variant is in the wheel that users get"
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_is_small(built):
+    assert built[1].stat().st_size <= 2_000_000
+
+
+def test_our_sources_compile_without_warnings(built):
+    ours = r"softmax_cy/\S+\.(h|pxi|pyx|pxd|c):\d+.*warning"
+    assert not re.findall(ours, built[2])
+
+
+def test_the_wheel_works_where_it_is_unpacked(built, tmp_path):
+    with zipfile.ZipFile(built[1]) as archive:
+        archive.extractall(tmp_path)
+    code = "import softmax_cy; print(softmax_cy.__file__); print(softmax_cy.softmax([0.0, 0.0]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [str(tmp_path / "softmax_cy/__init__.py"), "[0.5 0.5]"]
+
+
+def test_without_a_compiler_the_build_says_what_to_install(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "setup.py", "build_ext", "--build-lib", tmp_path, "--build-temp", tmp_path],
+        cwd=ROOT,
+        env={"CC": "no-such-compiler", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "needs a C compiler, but 'no-such-compiler' was not found" in done.stderr
+    assert "apt install build-essential" in done.stderr

@@ -1,0 +1,288 @@
+"""softmax: digits, special values, and every way an array can lie in memory."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import as_strided
+
+import softmax_cy
+import twin
+from softmax_cy import softmax
+
+pytestmark = pytest.mark.usefixtures("variant")
+
+# Around every border of lanes and blocks, and long ones that no border divides.
+LENGTHS = [*range(1, 131), 255, 256, 257, 1000, 1023, 1024, 1025, 2047, 2048, 2049, 4095, 4096, 4097, 10_007, 70_001]
+
+SOFTMAX_ULPS = 2.0
+
+
+@pytest.mark.parametrize("name", twin.FAMILIES)
+def test_digits(name, dtype, rng):
+    for length in LENGTHS:
+        x = twin.family(name, (5, length), dtype, rng)
+        assert twin.ulps(softmax(x), twin.softmax(x)) <= SOFTMAX_ULPS, length
+
+
+def test_sums_to_one_on_long_slices(dtype):
+    x = np.full(1_000_003, 0.1, dtype)
+    y = softmax(x)
+    assert (y == y[0]).all()
+    assert twin.ulps(y[:1], np.array([twin.WIDE(1) / x.size])) <= SOFTMAX_ULPS
+
+
+def test_subnormal_results_are_rounded_once(dtype):
+    info = np.finfo(dtype)
+    for exponent in range(info.minexp - info.nmant - 3, info.minexp + 4):
+        x = np.array([0, exponent * np.log(2)], dtype)
+        expected = twin.softmax(x)
+        distance = abs(softmax(x)[1].astype(twin.WIDE) - expected[1])
+        assert distance <= max(twin.WIDE(info.smallest_subnormal), 2 * twin.WIDE(info.eps) * expected[1])
+
+
+def test_what_rounds_to_zero_is_zero(dtype):
+    far = -110 if dtype == np.float32 else -750
+    assert softmax(np.array([0, far], dtype)).tolist() == [1, 0]
+    assert softmax(np.array([0, np.finfo(dtype).min], dtype)).tolist() == [1, 0]
+    assert softmax(np.array([np.finfo(dtype).max, np.finfo(dtype).min], dtype)).tolist() == [1, 0]
+    assert softmax(np.array([np.finfo(dtype).min, np.finfo(dtype).min], dtype)).tolist() == [0.5, 0.5]
+
+
+# ---- special values ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [*range(1, 70), 200, 4100, 9000])
+def test_nan_fills_its_slice_from_every_position(length, dtype, rng):
+    positions = range(length) if length < 100 else [0, 1, 17, length // 2, length - 17, length - 2, length - 1]
+    quiet_with_payload = np.array([0x7FC001FF], np.uint32).view(np.float32).astype(dtype)[0]
+    for position in positions:
+        for nan in (np.nan, -np.nan, quiet_with_payload):
+            x = rng.standard_normal((3, length)).astype(dtype)
+            x[1, position] = nan
+            y = softmax(x)
+            assert np.isnan(y[1]).all()
+            assert not np.isnan(y[[0, 2]]).any()
+
+
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 33, 100, 5000])
+def test_positive_infinity_gives_nan(length, dtype, rng):
+    x = rng.standard_normal((3, length)).astype(dtype)
+    x[1, length // 2] = np.inf
+    y = softmax(x)
+    assert np.isnan(y[1]).all()
+    assert not np.isnan(y[[0, 2]]).any()
+
+
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 33, 100, 5000])
+def test_nothing_but_negative_infinity_gives_nan(length, dtype, rng):
+    x = rng.standard_normal((3, length)).astype(dtype)
+    x[1] = -np.inf
+    y = softmax(x)
+    assert np.isnan(y[1]).all()
+    assert not np.isnan(y[[0, 2]]).any()
+
+
+def test_negative_infinity_gives_exactly_zero(dtype):
+    x = np.array([1, -np.inf, 1, -np.inf], dtype)
+    assert softmax(x).tolist() == [0.5, 0, 0.5, 0]
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 3.7, -1e30, 88.0])
+def test_length_one_is_exactly_one(value, dtype):
+    assert softmax(np.array([[value]], dtype)).tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3), (2, 0, 4)])
+@pytest.mark.parametrize("axis", [0, -1])
+def test_empty(shape, axis, dtype):
+    y = softmax(np.empty(shape, dtype), axis)
+    assert y.shape == shape
+    assert y.dtype == dtype
+
+
+def test_zero_dimensions(dtype):
+    y = softmax(np.array(3.0, dtype))
+    assert isinstance(y, np.ndarray)
+    assert y.shape == ()
+    assert y.dtype == dtype
+    assert y == 1
+
+
+# ---- dtypes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+def test_integers_and_booleans_become_float64(kind):
+    x = np.array([[0, 1, 1], [1, 0, 1]], kind)
+    y = softmax(x)
+    assert y.dtype == np.float64
+    np.testing.assert_array_equal(y, softmax(x.astype(np.float64)))
+
+
+@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+def test_16_bit_floats_are_the_rounded_float32_result(half, rng):
+    x = (4 * rng.standard_normal((7, 33))).astype(half)
+    expected = softmax(x.astype(np.float32)).astype(half)
+    y = softmax(x)
+    assert y.dtype == half
+    np.testing.assert_array_equal(y, expected)
+    out = np.zeros_like(x)
+    assert softmax(x, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    assert softmax(x, out=x) is x
+    np.testing.assert_array_equal(x, expected)
+
+
+def test_lists_scalars_and_subclasses():
+    expected = softmax(np.array([1.0, 2.0]))
+    np.testing.assert_array_equal(softmax([1, 2]), expected)
+    np.testing.assert_array_equal(softmax((1.0, 2.0)), expected)
+    assert softmax(3) == 1
+
+    class Labelled(np.ndarray):
+        pass
+
+    assert type(softmax(np.array([1.0, 2.0]).view(Labelled))) is np.ndarray
+
+
+def test_other_byte_order_and_no_alignment(dtype, rng):
+    x = rng.standard_normal((5, 40)).astype(dtype)
+    expected = softmax(x)
+    swapped = softmax(x.astype(dtype.newbyteorder()))
+    assert swapped.dtype == dtype
+    np.testing.assert_array_equal(swapped, expected)
+    for shift in range(1, 8):
+        raw = np.empty(x.nbytes + shift, np.uint8)
+        unaligned = raw[shift:].view(dtype).reshape(x.shape)
+        unaligned[...] = x
+        np.testing.assert_array_equal(softmax(unaligned), expected)
+        np.testing.assert_array_equal(softmax(unaligned, out=unaligned), expected)
+
+
+def test_a_field_of_records(dtype, rng):
+    records = np.zeros(50, np.dtype([("tag", "i1"), ("x", dtype)]))
+    records["x"] = rng.standard_normal(50)
+    np.testing.assert_array_equal(softmax(records["x"]), softmax(records["x"].copy()))
+
+
+# ---- layout ------------------------------------------------------------------------------------------------------
+
+
+def layouts(x):
+    """The same values, lying in memory in different ways."""
+    every_other = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)[..., ::2]
+    every_other[...] = x
+    backwards = x[..., ::-1].copy()[..., ::-1]
+    upside_down = x[::-1].copy()[::-1]
+    inside = np.zeros([n + 3 for n in x.shape], x.dtype)[tuple(slice(1, n + 1) for n in x.shape)]
+    inside[...] = x
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    return {
+        "C order": x.copy(),
+        "Fortran order": np.asfortranarray(x),
+        "every other": every_other,
+        "backwards": backwards,
+        "upside down": upside_down,
+        "inside a larger array": inside,
+        "read-only": read_only,
+    }
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 50), (4, 3, 20), (2, 3, 4, 5), (1, 6, 1, 7), (2, 5000), (2, 2, 20_000)])
+def test_every_layout_and_axis(shape, dtype, rng):
+    x = rng.standard_normal(shape).astype(dtype)
+    for axis in range(-len(shape), len(shape)):
+        expected = np.moveaxis(softmax(np.moveaxis(x, axis, -1).copy()), -1, axis)
+        assert twin.ulps(expected, twin.softmax(x, axis)) <= SOFTMAX_ULPS
+        for name, view in layouts(x).items():
+            np.testing.assert_array_equal(softmax(view, axis), expected, err_msg=name)
+
+
+def test_broadcast_input(dtype, rng):
+    row = rng.standard_normal(30).astype(dtype)
+    x = np.broadcast_to(row, (4, 5, 30))
+    np.testing.assert_array_equal(softmax(x), np.broadcast_to(softmax(row), x.shape))
+    column = np.broadcast_to(dtype.type(2.5), (3, 8))
+    np.testing.assert_array_equal(softmax(column), np.full((3, 8), 1 / 8))
+
+
+def test_more_axes_than_can_be_merged(dtype, rng):
+    x = rng.standard_normal((4,) * 6).astype(dtype)[::2, ::-1, 1:, ::3, :2]
+    np.testing.assert_array_equal(softmax(x, 2), np.moveaxis(softmax(np.moveaxis(x, 2, -1).copy()), -1, 2))
+
+
+def test_thirty_two_axes(dtype):
+    x = np.arange(4, dtype=dtype).reshape((1,) * 15 + (2,) + (1,) * 15 + (2,))
+    np.testing.assert_array_equal(softmax(x).ravel(), softmax(x.reshape(2, 2)).ravel())
+
+
+# ---- out ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("length", [5, 5000])
+def test_out_of_any_layout_and_nothing_else_is_written(axis, length, dtype, rng):
+    shape = [3, 3, 3]
+    shape[axis] = length
+    x = rng.standard_normal(shape).astype(dtype)
+    expected = softmax(x, axis)
+    for make in (
+        lambda big: big[1:-1, 1:-1, 1:-1],
+        lambda big: big[1:-1, 1:-1, 1:-1][::-1, ::-1, ::-1],
+        lambda big: big.transpose(2, 1, 0)[1:-1, 1:-1, 1:-1],
+    ):
+        order = tuple(n + 2 for n in shape)
+        big = np.full(order, -7, dtype)
+        out = make(big)
+        if out.shape != x.shape:
+            big = np.full(order[::-1], -7, dtype)
+            out = make(big)
+        assert softmax(x, axis, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+        out[...] = -7
+        assert (big == -7).all()
+
+
+@pytest.mark.parametrize("length", [1, 10, 100, 5000, 100_000])
+def test_in_place(length, dtype, rng):
+    x = rng.standard_normal((3, length)).astype(dtype)
+    for axis in (0, 1):
+        expected = softmax(x, axis)
+        y = x.copy()
+        assert softmax(y, axis, out=y) is y
+        np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("length", [10, 100, 5000])
+def test_partial_overlap(length, dtype, rng):
+    values = rng.standard_normal(3 * length + 3).astype(dtype)
+    for first, second in (
+        (lambda m: m[:-3].reshape(3, -1), lambda m: m[3:].reshape(3, -1)),
+        (lambda m: m[3:].reshape(3, -1), lambda m: m[:-3].reshape(3, -1)),
+        (lambda m: m[:-3].reshape(3, -1), lambda m: m[:-3].reshape(3, -1)[::-1]),
+        (lambda m: m[:-3].reshape(3, -1), lambda m: m[:-3].reshape(3, -1)[:, ::-1]),
+    ):
+        memory = values.copy()
+        x, out = first(memory), second(memory)
+        expected = softmax(x.copy())
+        softmax(x, out=out)
+        np.testing.assert_array_equal(out, expected)
+
+
+def test_result_is_new_and_owns_its_memory(dtype):
+    x = np.zeros((2, 3), dtype)
+    y = softmax(x)
+    assert y.flags.owndata
+    assert y.flags.c_contiguous
+    assert (x == 0).all()
+
+
+def test_results_past_the_caches(dtype, rng):
+    """What is larger than the last cache is written in another way."""
+    base = rng.standard_normal((8, 4099)).astype(dtype)
+    rows = 2 * softmax_cy.show_config(mode="dicts")["last-level cache bytes"] // base[0].nbytes // 2
+    x = as_strided(base, (rows, base.shape[1]), (0, dtype.itemsize))
+    y = softmax(x)
+    np.testing.assert_array_equal(y[-1], softmax(base[0]))
+    assert (y == y[0]).all()

@@ -1,0 +1,124 @@
+"""How many threads a call uses, and that they stay out of trouble."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+import softmax_cy
+from softmax_cy import _threads, softmax
+
+needs_openmp = pytest.mark.skipif(not _threads.openmp(), reason="this build is serial")
+
+
+@pytest.fixture(autouse=True)
+def default_afterwards():
+    """Leave no choice behind."""
+    yield
+    softmax_cy.set_num_threads(None)
+
+
+def threads_in(**environment):
+    """What get_num_threads says in a fresh interpreter."""
+    clean = {key: value for key, value in os.environ.items() if not key.endswith("NUM_THREADS")}
+    return subprocess.run(
+        [sys.executable, "-c", "import softmax_cy; print(softmax_cy.get_num_threads())"],
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@needs_openmp
+def test_environment():
+    assert threads_in(SOFTMAX_CY_NUM_THREADS="3").stdout == "3\n"
+    assert threads_in(OMP_NUM_THREADS="5").stdout == "5\n"
+    assert threads_in(OMP_NUM_THREADS="4,2").stdout == "4\n"
+    assert threads_in(SOFTMAX_CY_NUM_THREADS="3", OMP_NUM_THREADS="5").stdout == "3\n"
+    assert threads_in().stdout == f"{_threads.available_cpus()}\n"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
+def test_a_bad_environment_is_an_import_error(value):
+    done = threads_in(SOFTMAX_CY_NUM_THREADS=value)
+    assert done.returncode == 1
+    message = f"ImportError: SOFTMAX_CY_NUM_THREADS must be an integer of at least 1, got {value!r}"
+    assert done.stderr.splitlines()[-1] == message
+
+
+@needs_openmp
+def test_set_num_threads():
+    softmax_cy.set_num_threads(7)
+    assert softmax_cy.get_num_threads() == 7
+    softmax_cy.set_num_threads(None)
+    assert softmax_cy.get_num_threads() >= 1
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_set_num_threads_refuses_less_than_one(value):
+    with pytest.raises(ValueError, match=f"num_threads must be at least 1, got {value}"):
+        softmax_cy.set_num_threads(value)
+
+
+def test_set_num_threads_refuses_what_is_no_integer():
+    with pytest.raises(TypeError, match=r"num_threads must be an integer or None, got 2\.0"):
+        softmax_cy.set_num_threads(2.0)
+
+
+@needs_openmp
+def test_threadpoolctl_lowers_the_number():
+    if _threads.available_cpus() < 2:
+        pytest.skip("one CPU leaves nothing to lower")
+    softmax_cy.set_num_threads(2)
+    with threadpoolctl.threadpool_limits(1):
+        assert softmax_cy.get_num_threads() == 1
+    assert softmax_cy.get_num_threads() == 2
+
+
+def test_affinity_is_respected():
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("no affinity on this system")
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert _threads.available_cpus() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _softmax_of_ones(shape):
+    return float(softmax(np.ones(shape, np.float32), num_threads=2)[0, 0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_does_not_hang():
+    shape = (2000, 2000)
+    assert _softmax_of_ones(shape) == pytest.approx(1 / 2000)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(_softmax_of_ones, (shape,)).get(timeout=60) == pytest.approx(1 / 2000)
+
+
+def test_python_threads_at_once(rng):
+    """The GIL is released: calls from several threads run side by side and do not mix."""
+    inputs = [rng.standard_normal((200, 300)) for _ in range(8)]
+    expected = [softmax(x) for x in inputs]
+    found = [None] * len(inputs)
+
+    def work(k):
+        for _ in range(20):
+            found[k] = softmax(inputs[k])
+
+    workers = [threading.Thread(target=work, args=(k,)) for k in range(len(inputs))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for result, reference in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(result, reference)
