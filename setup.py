@@ -7,6 +7,7 @@ SOFTMAX_CY_BUILD_TEST_VARIANTS=1    build the variants that only tests use, too
 SOFTMAX_CY_BUILD_OPENMP=0           build without OpenMP even where the compiler has it
 """
 
+import functools
 import os
 import platform
 import shlex
@@ -84,6 +85,7 @@ def require_compiler():
         )
 
 
+@functools.cache
 def openmp_flags():
     """The flags that turn OpenMP on, or none where the compiler has no OpenMP: the library is then serial."""
     if os.environ.get("SOFTMAX_CY_BUILD_OPENMP") == "0":
@@ -96,7 +98,7 @@ def openmp_flags():
     return ["-fopenmp"] if done.returncode == 0 else []
 
 
-def face_extension(name, extra=()):
+def face_extension(name):
     """A module that every machine runs."""
     return Extension(
         f"softmax_cy.{name}",
@@ -105,8 +107,7 @@ def face_extension(name, extra=()):
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
             ("NPY_TARGET_VERSION", "NPY_1_25_API_VERSION"),
         ],
-        extra_compile_args=[*FLAGS, *extra],
-        extra_link_args=[*extra],
+        extra_compile_args=[*FLAGS],
     )
 
 
@@ -134,8 +135,11 @@ class BuildWithInfo(build_ext):
         self.parallel = os.cpu_count()
 
     def run(self):
-        """Build, then write softmax_cy/_build_info.py beside the modules."""
+        """Build, and write softmax_cy/_build_info.py beside the modules."""
         require_compiler()
+        threads = next(extension for extension in self.extensions if extension.name == "softmax_cy._threads")
+        threads.extra_compile_args += openmp_flags()
+        threads.extra_link_args += openmp_flags()
         folder = PACKAGE if self.inplace else Path(self.build_lib, "softmax_cy")
         folder.mkdir(parents=True, exist_ok=True)
         self.build_info = folder / "_build_info.py"
@@ -157,13 +161,7 @@ def extensions():
     """All extension modules."""
     import numpy
 
-    face = [
-        face_extension("_api"),
-        face_extension("_cpu"),
-        face_extension("_layout"),
-        face_extension("_table"),
-        face_extension("_threads", openmp_flags()),
-    ]
+    face = [face_extension(name) for name in ("_api", "_cpu", "_layout", "_table", "_threads")]
     for extension in face:
         extension.include_dirs.append(numpy.get_include())
     return face + [kernel_extension(dtype, variant) for variant in VARIANTS for dtype in BITS]

@@ -64,7 +64,8 @@ def test_a_variant_that_the_cpu_cannot_run_is_an_import_error(monkeypatch):
 
 
 def test_without_any_feature_the_baseline_runs(monkeypatch):
-    monkeypatch.setattr(_cpu, "features", lambda: dict.fromkeys(_cpu.features(), False))
+    nothing = dict.fromkeys(_cpu.features(), False)
+    monkeypatch.setattr(_cpu, "features", lambda: nothing)
     monkeypatch.delenv(_dispatch.ENVIRONMENT_VARIABLE, raising=False)
     assert _dispatch.choose() == "baseline"
 

@@ -61,11 +61,9 @@ def test_softmax(name):
         softmax(*args, **kwargs)
 
 
-@pytest.mark.parametrize("name", SOFTMAX_ERRORS)
+@pytest.mark.parametrize("name", [name for name in SOFTMAX_ERRORS if not name.startswith("out")])
 def test_nothing_is_written_before_the_error(name):
     (args, kwargs), exception, _ = SOFTMAX_ERRORS[name]
-    if "out" in kwargs or name == "out by position":
-        pytest.skip("the case is about out itself")
     out = np.full((2, 3), -7.0)
     with pytest.raises(exception):
         softmax(*args, out=out, **kwargs)

@@ -121,6 +121,12 @@ def get_num_threads():
     -------
     int
         As set by `set_num_threads`, or the default, within the limits that threadpoolctl set and the build allows.
+
+    Examples
+    --------
+    >>> import softmax_cy
+    >>> softmax_cy.get_num_threads() >= 1
+    True
     """
     return requested_threads(None)
 
