@@ -11,7 +11,12 @@ Design:
 
 import os
 
+from cpython.number cimport PyIndex_Check
 from cython.parallel cimport prange
+
+cdef extern from "Python.h":
+    # cpython.number has no way to pass NULL, which clips what does not fit.
+    Py_ssize_t PyNumber_AsSsize_t(object number, void *overflow) except? -1
 
 cdef extern from *:
     """
@@ -48,13 +53,13 @@ if hasattr(os, "register_at_fork"):
 
 
 cdef int checked(object num_threads, str name) except -1:
-    try:
-        threads = num_threads.__index__()
-    except AttributeError:
-        raise TypeError(f"{name} must be an integer or None, got {num_threads!r}") from None
+    cdef Py_ssize_t threads
+    if not PyIndex_Check(num_threads):
+        raise TypeError(f"{name} must be an integer or None, got {num_threads!r}")
+    threads = PyNumber_AsSsize_t(num_threads, NULL)
     if threads < 1:
-        raise ValueError(f"{name} must be at least 1, got {threads}")
-    return min(threads, MAX_THREADS)
+        raise ValueError(f"{name} must be at least 1, got {num_threads}")
+    return <int> min(threads, MAX_THREADS)
 
 
 def available_cpus():

@@ -77,6 +77,9 @@ typedef struct {
 #error "SOFTMAX_CY_VECTOR_BYTES is 16, 32 or 64"
 #endif
 
+INLINE void prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
+INLINE void prefetch_to_write(const void *address) { __builtin_prefetch(address, 1, 3); }
+
 /* ---- one part ---------------------------------------------------------------------------------------------- */
 
 /* X86(max) is _mm256_max_ps or one of its five sisters, where the build's part is a register of the target. */

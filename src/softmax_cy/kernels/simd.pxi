@@ -22,6 +22,9 @@ cdef extern from "sums.h" nogil:
     const real LOG2_E, LN2_HI, LN2_LO, ROUNDER, LOWEST_LOG2, SHIFT_ABOVE
     const real EXP_Q0, EXP_Q1, EXP_Q2, EXP_Q3, EXP_Q4, EXP_Q5, EXP_Q6, EXP_Q7, EXP_Q8, EXP_Q9
 
+    void prefetch(const void *address)
+    void prefetch_to_write(const void *address)
+
     vreal v_set(real value)
     vreal v_load(const void *source)
     vreal v_load_first(const void *source, Py_ssize_t count, real fill)

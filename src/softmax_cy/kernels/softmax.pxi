@@ -43,8 +43,15 @@ cdef inline vsum expand_and_add(Reduced x, Shift shift, real *e, bint keep, vsum
     return vsum_add(s, y.value, y.power, y.small, y.large)
 
 
+cdef struct Soon:
+    # What will be read and written next, element by element: fetched into the first-level cache while the arithmetic
+    # of this pass leaves the load ports idle. NULL: nothing.
+    const char *x
+    char *out
+
+
 cdef inline vsum exp_sum_loop(
-    const char *x, char *e, Py_ssize_t count, Shift shift, bint keep, bint shifted
+    const char *x, char *e, Py_ssize_t count, Shift shift, bint keep, bint shifted, Soon soon
 ) noexcept nogil:
     cdef const real *p = <const real *> x
     cdef real *q = <real *> e
@@ -52,6 +59,7 @@ cdef inline vsum exp_sum_loop(
     cdef Reduced a, b, c, d
     cdef Exponential y
     cdef Py_ssize_t i = 0
+    cdef int k
     if count >= 4 * LANES:
         # An exponential is one long chain of dependent operations. Four are under way at a time, each in two stages,
         # and the first stage of the next four fills the waits in the second of these.
@@ -60,6 +68,10 @@ cdef inline vsum exp_sum_loop(
         c = reduced(v_load(p + 2 * LANES), shift, shifted)
         d = reduced(v_load(p + 3 * LANES), shift, shifted)
         while i + 8 * LANES <= count:
+            if soon.x != NULL:
+                for k in range(4):
+                    prefetch(<const real *> soon.x + i + k * LANES)
+                    prefetch_to_write(<real *> soon.out + i + k * LANES)
             s = expand_and_add(a, shift, q + i, keep, s)
             a = reduced(v_load(p + i + 4 * LANES), shift, shifted)
             s = expand_and_add(b, shift, q + i + LANES, keep, s)
@@ -87,11 +99,13 @@ cdef inline vsum exp_sum_loop(
     return s
 
 
-cdef inline vsum block_exp_sum(const char *x, char *e, Py_ssize_t count, Shift shift, bint keep) noexcept nogil:
+cdef inline vsum block_exp_sum(
+    const char *x, char *e, Py_ssize_t count, Shift shift, bint keep, Soon soon
+) noexcept nogil:
     """The sum of the shifted exponentials of a block, which are written to e (x itself, if need be) if `keep`."""
     if shift.base == 0:
-        return exp_sum_loop(x, e, count, shift, keep, False)
-    return exp_sum_loop(x, e, count, shift, keep, True)
+        return exp_sum_loop(x, e, count, shift, keep, False, soon)
+    return exp_sum_loop(x, e, count, shift, keep, True, soon)
 
 
 cdef inline vreal finished(vreal a, Shift shift, reciprocal r, bint kept) noexcept nogil:
@@ -138,6 +152,7 @@ cdef void softmax_of_blocks(const Slices *slices, char *scratch) noexcept nogil:
     cdef Py_ssize_t first = 0, count, i
     cdef const char *x
     cdef char *out
+    cdef Soon soon
     cdef real[MAX_GROUP] tops
     cdef Shift[MAX_GROUP] shifts
     cdef vsum[MAX_GROUP] sums
@@ -151,7 +166,10 @@ cdef void softmax_of_blocks(const Slices *slices, char *scratch) noexcept nogil:
         for i in range(count):
             shifts[i] = shift_to(tops[i] if has_softmax(tops[i]) else 0)
         for i in range(count):
-            sums[i] = block_exp_sum(x + i * slices.x_next, scratch + i * size, length, shifts[i], True)
+            # The next group is read, and this one written, at the same pace.
+            soon.x = x + (i + count) * slices.x_next
+            soon.out = out + i * slices.out_next
+            sums[i] = block_exp_sum(x + i * slices.x_next, scratch + i * size, length, shifts[i], True, soon)
         for i in range(count):
             reciprocals[i] = total_reciprocal(vsum_total(sums[i]))
         for i in range(count):
@@ -170,13 +188,14 @@ cdef void softmax_gathered(const char *x, char *out, const Slices *slices, char 
     cdef Py_ssize_t length = slices.length
     cdef const char *block = gather(x, slices.x_step, length, scratch)
     cdef real top = block_max(block, length, -INFINITY)
+    cdef Soon nothing = Soon(x=NULL, out=NULL)
     cdef Shift shift
     cdef total t
     if not has_softmax(top):
         scatter_value(NAN, out, slices.out_step, length)
         return
     shift = shift_to(top)
-    t = vsum_total(block_exp_sum(block, scratch, length, shift, True))
+    t = vsum_total(block_exp_sum(block, scratch, length, shift, True, nothing))
     block_finish(scratch, scratch, length, shift, total_reciprocal(t), True, False)
     scatter(scratch, out, slices.out_step, length)
 
@@ -190,6 +209,7 @@ cdef void softmax_long(const char *x, char *out, const Slices *slices, char *scr
     cdef const char *block
     cdef char *target
     cdef real top = -INFINITY
+    cdef Soon nothing = Soon(x=NULL, out=NULL)
     cdef Shift shift
     cdef total t, block_total
     cdef reciprocal r
@@ -209,9 +229,9 @@ cdef void softmax_long(const char *x, char *out, const Slices *slices, char *scr
         count = block_at(start, length)
         block = gather(x + start * x_step, x_step, count, scratch)
         if keep:
-            block_total = vsum_total(block_exp_sum(block, out + start * out_step, count, shift, True))
+            block_total = vsum_total(block_exp_sum(block, out + start * out_step, count, shift, True, nothing))
         else:
-            block_total = vsum_total(block_exp_sum(block, NULL, count, shift, False))
+            block_total = vsum_total(block_exp_sum(block, NULL, count, shift, False, nothing))
         t = total_add(t, block_total) if start else block_total
         start += count
     r = total_reciprocal(t)
