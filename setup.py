@@ -105,7 +105,7 @@ def face_extension(name):
         [str(PACKAGE / f"{name}.pyx")],
         define_macros=[
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
-            ("NPY_TARGET_VERSION", "NPY_1_25_API_VERSION"),
+            ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
         ],
         extra_compile_args=[*FLAGS],
     )

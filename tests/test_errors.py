@@ -93,11 +93,8 @@ def test_jacobian_names_its_argument():
 
 
 def test_jacobian_of_too_many_axes():
-    y = np.ones((1,) * np.empty(()).reshape((1,) * 32).ndim)
-    most = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
-    y = np.ones((1,) * most)
-    with pytest.raises(ValueError, match=f"y has {most} axes"):
-        softmax_jacobian(y)
+    with pytest.raises(ValueError, match="y has 64 axes, and the result would have more than NumPy allows"):
+        softmax_jacobian(np.ones((1,) * 64))
 
 
 def test_show_config_of_an_unknown_mode():

@@ -140,47 +140,69 @@ cdef inline bint has_softmax(real top) noexcept nogil:
 
 # ---- slices ------------------------------------------------------------------------------------------------------
 
-cdef void softmax_of_blocks(const Slices *slices, char *scratch) noexcept nogil:
-    """Contiguous slices of at most one block, in groups that scratch holds.
+cdef struct Group:
+    # Slices that go through each pass together.
+    const char *x
+    char *out
+    Py_ssize_t count
+    real[MAX_GROUP] tops
+    Shift[MAX_GROUP] shifts
 
-    Each pass runs over the whole group. So the long waits of a slice, across the lanes of a maximum or a sum and for
-    a division, are filled with the work of the next one, which does not depend on them.
+
+cdef inline void start_group(Group *group, const Slices *slices, Py_ssize_t first, Py_ssize_t size) noexcept nogil:
+    """The first pass over at most `size` slices from `first` on, of which there may be none left."""
+    cdef Py_ssize_t i
+    group.x = slices.x + first * slices.x_next
+    group.out = slices.out + first * slices.out_next
+    group.count = max(0, min(size, slices.count - first))
+    for i in range(group.count):
+        group.tops[i] = block_max(group.x + i * slices.x_next, slices.length, -INFINITY)
+    for i in range(group.count):
+        group.shifts[i] = shift_to(group.tops[i] if has_softmax(group.tops[i]) else 0)
+
+
+cdef void softmax_of_blocks(const Slices *slices, char *scratch) noexcept nogil:
+    """Contiguous slices of at most one block, in groups.
+
+    Each pass runs over a whole group, and the first pass over the next group before the last one over this. So the long
+    waits of a slice, across the lanes of a maximum or a sum and for a division, are filled with work that does not
+    depend on them.
     """
     cdef Py_ssize_t length = slices.length
-    cdef Py_ssize_t size = length * <Py_ssize_t> sizeof(real)
-    cdef Py_ssize_t group = max(1, min(MAX_GROUP, GROUP_BYTES // size))
-    cdef Py_ssize_t first = 0, count, i
-    cdef const char *x
-    cdef char *out
+    cdef Py_ssize_t row = length * <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t size = max(1, min(MAX_GROUP, GROUP_BYTES // row))
+    # Scratch is aligned, but one more thing that the first-level cache has to hold: it pays for short slices.
+    cdef bint in_scratch = length < 32 * LANES or slices.stream
+    cdef Py_ssize_t first = 0, i
+    cdef char *kept
+    cdef Group[2] groups
+    cdef Group *group = &groups[0]
+    cdef Group *after = &groups[1]
     cdef Soon soon
-    cdef real[MAX_GROUP] tops
-    cdef Shift[MAX_GROUP] shifts
     cdef vsum[MAX_GROUP] sums
     cdef reciprocal[MAX_GROUP] reciprocals
-    while first < slices.count:
-        count = min(group, slices.count - first)
-        x = slices.x + first * slices.x_next
-        out = slices.out + first * slices.out_next
-        for i in range(count):
-            tops[i] = block_max(x + i * slices.x_next, length, -INFINITY)
-        for i in range(count):
-            shifts[i] = shift_to(tops[i] if has_softmax(tops[i]) else 0)
-        for i in range(count):
+    start_group(group, slices, 0, size)
+    while group.count > 0:
+        first += group.count
+        for i in range(group.count):
             # The next group is read, and this one written, at the same pace.
-            soon.x = x + (i + count) * slices.x_next
-            soon.out = out + i * slices.out_next
-            sums[i] = block_exp_sum(x + i * slices.x_next, scratch + i * size, length, shifts[i], True, soon)
-        for i in range(count):
+            soon.x = group.x + (i + group.count) * slices.x_next
+            soon.out = group.out + i * slices.out_next
+            kept = scratch + i * row if in_scratch else soon.out
+            sums[i] = block_exp_sum(group.x + i * slices.x_next, kept, length, group.shifts[i], True, soon)
+        for i in range(group.count):
             reciprocals[i] = total_reciprocal(vsum_total(sums[i]))
-        for i in range(count):
-            if has_softmax(tops[i]):
+        start_group(after, slices, first, size)
+        for i in range(group.count):
+            if has_softmax(group.tops[i]):
+                kept = scratch + i * row if in_scratch else group.out + i * slices.out_next
                 block_finish(
-                    scratch + i * size, out + i * slices.out_next, length,
-                    shifts[i], reciprocals[i], True, slices.stream,
+                    kept, group.out + i * slices.out_next, length,
+                    group.shifts[i], reciprocals[i], True, slices.stream,
                 )
             else:
-                scatter_value(NAN, out + i * slices.out_next, slices.out_step, length)
-        first += count
+                scatter_value(NAN, group.out + i * slices.out_next, slices.out_step, length)
+        group, after = after, group
 
 
 cdef void softmax_gathered(const char *x, char *out, const Slices *slices, char *scratch) noexcept nogil:
