@@ -161,7 +161,7 @@ def extensions():
     """All extension modules."""
     import numpy
 
-    face = [face_extension(name) for name in ("_api", "_cpu", "_layout", "_table", "_threads")]
+    face = [face_extension(path.stem) for path in sorted(PACKAGE.glob("_*.pyx"))]
     for extension in face:
         extension.include_dirs.append(numpy.get_include())
     return face + [kernel_extension(dtype, variant) for variant in VARIANTS for dtype in BITS]

@@ -24,8 +24,8 @@ SOFTMAX_ERRORS = {
     "axis too small": (((X, -3), {}), np.exceptions.AxisError, "axis -3 is out of bounds for array of dimension 2"),
     "axis huge": (((X, 10**30), {}), np.exceptions.AxisError, f"axis {10**30} is out of bounds"),
     "axis of a scalar": (((3.0, 1), {}), np.exceptions.AxisError, "axis 1 is out of bounds for array of dimension 0"),
-    "axis a float": (((X, 1.0), {}), TypeError, "axis must be an integer, got 1.0"),
-    "axis a string": (((X, "last"), {}), TypeError, "axis must be an integer, got 'last'"),
+    "axis a float": (((X, 1.0), {}), TypeError, "axis must be an integer, a tuple of integers or None, got 1.0"),
+    "axis a string": (((X, "last"), {}), TypeError, "axis must be an integer, a tuple of integers or None, got 'last'"),
     "out a list": (((X,), {"out": [0.0]}), TypeError, "out must be a numpy.ndarray, got list"),
     "out of another dtype": (
         ((X,), {"out": np.zeros((2, 3), np.float32)}),

@@ -1,11 +1,11 @@
-"""softmax_jacobian: J[..., i, j] = dy_i / dx_j = y_i * ((i == j) - y_j)."""
+"""softmax_jacobian and log_softmax_jacobian: J[..., i, j] = dy_i / dx_j."""
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 import twin
-from softmax_cy import softmax, softmax_jacobian
+from softmax_cy import log_softmax, log_softmax_jacobian, softmax, softmax_jacobian
 
 pytestmark = pytest.mark.usefixtures("variant")
 
@@ -135,3 +135,76 @@ def test_nan_reaches_its_row_and_column_alone(dtype):
     expected = np.zeros((4, 4), bool)
     expected[1] = expected[:, 1] = True
     np.testing.assert_array_equal(found, expected)
+
+
+# ---- log_softmax -------------------------------------------------------------------------------------------------
+
+
+def log_jacobian_twin(log_y):
+    """1 - exp on the diagonal by expm1, which keeps the digits of a class that is nearly certain."""
+    log_y = log_y.astype(twin.WIDE)
+    jacobian = np.broadcast_to(-np.exp(log_y)[..., None, :], (*log_y.shape, log_y.shape[-1])).copy()
+    diagonal = np.arange(log_y.shape[-1])
+    jacobian[..., diagonal, diagonal] = -np.expm1(log_y)
+    return jacobian
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("spread", [1, 20])
+def test_log_digits(length, spread, dtype, rng):
+    log_y = log_softmax((spread * rng.standard_normal((3, length))).astype(dtype))
+    assert twin.ulps(log_softmax_jacobian(log_y), log_jacobian_twin(log_y)) <= 1.5
+
+
+def test_log_keeps_the_digits_of_a_certain_class(dtype):
+    log_y = log_softmax(np.array([30, 0, 0], dtype))
+    assert 0 < log_softmax_jacobian(log_y)[0, 0] == pytest.approx(2 * np.exp(-30.0), rel=1e-5)
+
+
+def test_log_is_the_derivative(rng):
+    x = rng.standard_normal(9).astype(twin.WIDE)
+    step = twin.WIDE(1e-6)
+    columns = [
+        (np.log(twin.softmax(3 * (x + step * unit))) - np.log(twin.softmax(3 * (x - step * unit)))) / (2 * step)
+        for unit in np.eye(9, dtype=twin.WIDE)
+    ]
+    log_y = log_softmax(x.astype(np.float64), scale=3)
+    jacobian = log_softmax_jacobian(log_y, scale=3)
+    np.testing.assert_allclose(jacobian, np.stack(columns, axis=-1).astype(float), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("length", [3, 20, 2100])
+def test_log_of_any_layout(length, dtype, rng):
+    log_y = log_softmax(rng.standard_normal((2, length)).astype(dtype))
+    expected = log_softmax_jacobian(log_y)
+    np.testing.assert_array_equal(log_softmax_jacobian(np.asfortranarray(log_y)), expected)
+    np.testing.assert_array_equal(log_softmax_jacobian(log_y.T.copy(), 0), expected)
+    out = np.zeros((2, length, 2 * length), dtype)[..., ::2]
+    assert log_softmax_jacobian(log_y, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize(
+    ("forward", "function"), [(softmax, softmax_jacobian), (log_softmax, log_softmax_jacobian)], ids=["softmax", "log"]
+)
+def test_scale_multiplies(forward, function, dtype, rng):
+    y = forward(rng.standard_normal((3, 20)).astype(dtype), scale=0.5)
+    # A power of two: the product is exact.
+    np.testing.assert_array_equal(function(y, scale=0.5), function(y) / 2)
+    np.testing.assert_allclose(function(y, scale=0.3), 0.3 * function(y), rtol=4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("function", [softmax_jacobian, log_softmax_jacobian])
+@pytest.mark.parametrize(
+    ("scale", "exception", "message"),
+    [
+        (0, ValueError, "scale must be positive and finite, got 0"),
+        (-1.5, ValueError, r"scale must be positive and finite, got -1\.5"),
+        (np.inf, ValueError, "scale must be positive and finite, got inf"),
+        (np.nan, ValueError, "scale must be positive and finite, got nan"),
+        ("a", TypeError, "scale must be a real number, got 'a'"),
+    ],
+)
+def test_scale_errors(function, scale, exception, message):
+    with pytest.raises(exception, match=message):
+        function(np.ones(2), scale=scale)

@@ -160,6 +160,14 @@ def header() -> str:
         "#define SOFTMAX_CY_CONSTANTS_H",
         "",
     ]
+    double = FORMATS[-1]
+    ln2_hi = rounded(mp.log(2), double.ln2_hi_bits)
+    lines += [
+        "/* ln 2 for the logarithm of a sum, which is taken in double for both */",
+        f"#define DOUBLE_LN2_HI {literal(ln2_hi, double)}",
+        f"#define DOUBLE_LN2_LO {literal(rounded(mp.log(2) - ln2_hi, double.digits), double)}",
+        "",
+    ]
     for directive, fmt in zip(("#if", "#elif"), FORMATS, strict=True):
         lines += [f"{directive} SOFTMAX_CY_REAL_BITS == {fmt.bits}", *block(fmt)]
     lines += ["#else", '#error "SOFTMAX_CY_REAL_BITS is 32 or 64"', "#endif", "", "#endif", ""]

@@ -1,8 +1,10 @@
+from libc.stdint cimport uint64_t
 from numpy cimport ndarray
 
+from softmax_cy.kernels.table cimport MAX_NDIM, Elements
+
 cdef enum:
-    MAX_NDIM = 64
-    OPERANDS = 2
+    OPERANDS = 4
 
 
 cdef struct Outer:
@@ -20,8 +22,14 @@ cdef struct Run:
     Py_ssize_t[OPERANDS] stride
 
 
-cdef int normalize_axis(object axis, int ndim) except -1
-cdef void outer_axes(Outer *outer, ndarray first, ndarray second, int axis) noexcept
+# Axes as a set: bit d is axis d.
+cdef uint64_t slice_axes(object axis, int ndim) except? 0xFFFFFFFFFFFFFFFF
+cdef int slice_axis(object axis, int ndim) except -1
+cdef Py_ssize_t slice_length(ndarray array, uint64_t axes) noexcept
+cdef void slice_elements(Elements *elements, ndarray array, uint64_t axes) noexcept
+cdef void outer_axes(
+    Outer *outer, ndarray first, ndarray second, ndarray third, ndarray fourth, uint64_t axes
+) noexcept
 cdef void run_at(const Outer *outer, Py_ssize_t begin, Py_ssize_t end, Run *run) noexcept nogil
 cdef bint may_overlap(ndarray x, ndarray out) noexcept
 cdef bint overlap_partly(ndarray x, ndarray out) noexcept

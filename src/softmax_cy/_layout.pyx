@@ -1,7 +1,7 @@
-"""Array and axis to slices: which addresses belong together, without copying an element.
+"""Array and axes to slices: which addresses belong together, without copying an element.
 
-A call has up to OPERANDS arrays whose axes correspond, but for the one that the operation works along (and what the
-result has in its place). `Outer` holds the others: a flat index counts the slices, `run_at` finds where one lies and
+A call has up to OPERANDS arrays whose axes correspond. Those that the operation works along make a slice: `Elements`
+says how its elements lie. `Outer` holds the others: a flat index counts the slices, `run_at` finds where one lies and
 how many follow it at one stride. That is all a thread needs to take any part of the work.
 """
 
@@ -13,8 +13,8 @@ from numpy cimport ndarray
 cnp.import_array()
 
 
-cdef int normalize_axis(object axis, int ndim) except -1:
-    """The axis counted from the front. A 0-d array counts as one element along one axis."""
+cdef int slice_axis(object axis, int ndim) except -1:
+    """One axis, counted from the front. A 0-d array counts as one element along one axis."""
     cdef Py_ssize_t index
     try:
         index = axis
@@ -27,45 +27,109 @@ cdef int normalize_axis(object axis, int ndim) except -1:
     return <int> (index + max(ndim, 1) if index < 0 else index)
 
 
-cdef void outer_axes(Outer *outer, ndarray first, ndarray second, int axis) noexcept:
-    """All axes of `first` but `axis`, in order, and the first axes of `second` that correspond to them.
+cdef uint64_t slice_axes(object axis, int ndim) except? 0xFFFFFFFFFFFFFFFF:
+    """The axes that make a slice: an integer's, a tuple's, or all of them for None."""
+    cdef uint64_t axes = 0, bit
+    if axis is None:
+        return (<uint64_t> 1 << (max(ndim, 1) - 1) << 1) - 1
+    if not isinstance(axis, tuple):
+        try:
+            return <uint64_t> 1 << slice_axis(axis, ndim)
+        except TypeError:
+            raise TypeError(f"axis must be an integer, a tuple of integers or None, got {axis!r}") from None
+    for one in axis:
+        try:
+            bit = <uint64_t> 1 << slice_axis(one, ndim)
+        except TypeError:
+            raise TypeError(f"axis must be an integer, a tuple of integers or None, got {axis!r}") from None
+        if axes & bit:
+            raise ValueError(f"duplicate axis in {axis}")
+        axes |= bit
+    return axes
 
-    `second` has the same axes with `axis` in its place (a result of the same shape), or the axes without it in front
-    (a Jacobian).
+
+cdef inline bint belongs(uint64_t axes, int d) noexcept nogil:
+    return axes >> d & 1
+
+
+cdef Py_ssize_t slice_length(ndarray array, uint64_t axes) noexcept:
+    cdef Py_ssize_t length = 1
+    cdef int d
+    for d in range(array.ndim):
+        if belongs(axes, d):
+            length *= array.shape[d]
+    return length
+
+
+cdef void slice_elements(Elements *elements, ndarray array, uint64_t axes) noexcept:
+    """How the elements of a slice lie."""
+    cdef int d, last = -1
+    cdef Py_ssize_t length
+    for d in range(array.ndim):
+        length = array.shape[d]
+        if not belongs(axes, d) or length == 1:
+            continue
+        if last >= 0 and elements.strides[last] == length * array.strides[d]:
+            elements.shape[last] *= length
+        else:
+            last += 1
+            elements.shape[last] = length
+        elements.strides[last] = array.strides[d]
+    if last < 0:
+        last = 0
+        elements.shape[0] = 1
+        elements.strides[0] = cnp.PyArray_ITEMSIZE(array)
+    elements.ndim = last + 1
+
+
+cdef inline Py_ssize_t outer_stride(ndarray array, int ndim, int d, int rank) noexcept:
+    """Of axis d, which is number `rank` of those that are not a slice's."""
+    return 0 if array is None else array.strides[d if array.ndim == ndim else rank]
+
+
+cdef void outer_axes(
+    Outer *outer, ndarray first, ndarray second, ndarray third, ndarray fourth, uint64_t axes
+) noexcept:
+    """All axes of `first` but those of a slice, in order, and the axes of the others that correspond to them.
+
+    An operand with as many axes as `first` has them in the same places. Another has those without the slice's in front:
+    what has one element a slice, or a Jacobian. The last two may be None.
     """
-    cdef bint in_place_of_axis = second.ndim == first.ndim
-    cdef int d, last
+    cdef int d, operand, rank = 0, last
+    cdef bint merge
     cdef Py_ssize_t length
     cdef Py_ssize_t[OPERANDS] stride
     outer.ndim = 0
     outer.count = 1
     for d in range(first.ndim):
-        if d == axis:
+        if belongs(axes, d):
             continue
         length = first.shape[d]
+        rank += 1
         outer.count *= length
         if length == 1:
             continue
         stride[0] = first.strides[d]
-        stride[1] = second.strides[d if in_place_of_axis or d < axis else d - 1]
+        stride[1] = outer_stride(second, first.ndim, d, rank - 1)
+        stride[2] = outer_stride(third, first.ndim, d, rank - 1)
+        stride[3] = outer_stride(fourth, first.ndim, d, rank - 1)
         last = outer.ndim - 1
-        if (
-            last >= 0
-            and outer.strides[0][last] == length * stride[0]
-            and outer.strides[1][last] == length * stride[1]
-        ):
+        merge = last >= 0
+        for operand in range(OPERANDS):
+            merge = merge and outer.strides[operand][last] == length * stride[operand]
+        if merge:
             outer.shape[last] *= length
         else:
             last = outer.ndim
             outer.ndim += 1
             outer.shape[last] = length
-        outer.strides[0][last] = stride[0]
-        outer.strides[1][last] = stride[1]
+        for operand in range(OPERANDS):
+            outer.strides[operand][last] = stride[operand]
     if outer.ndim == 0:
         outer.ndim = 1
         outer.shape[0] = outer.count
-        outer.strides[0][0] = 0
-        outer.strides[1][0] = 0
+        for operand in range(OPERANDS):
+            outer.strides[operand][0] = 0
 
 
 cdef void run_at(const Outer *outer, Py_ssize_t begin, Py_ssize_t end, Run *run) noexcept nogil:
@@ -123,6 +187,6 @@ cdef bint overlap_partly(ndarray x, ndarray out) noexcept:
     if x.data != out.data:
         return True
     for d in range(x.ndim):
-        if x.shape[d] > 1 and x.strides[d] != out.strides[d]:
+        if x.ndim != out.ndim or (x.shape[d] > 1 and x.strides[d] != out.strides[d]):
             return True
     return False

@@ -1,8 +1,9 @@
-# A slice is walked in blocks of BLOCK_BYTES. A block of a strided slice is gathered into scratch on the stack, so that
-# no slice is ever copied whole; a contiguous one is used where it lies.
+# A slice is walked in blocks of BLOCK_BYTES. A block of a slice that is strided, or of which a part is dropped, is
+# gathered into scratch on the stack, so that no slice is ever copied whole; others are used where they lie.
 
 cdef enum:
     BLOCK_BYTES = 16384     # part of the meaning of a sum: sums.h, point b. Fits a first-level cache twice.
+    MOST_IN_BLOCK = 4096    # elements
     CACHE_LINE = 64
 
 
@@ -24,32 +25,6 @@ cdef inline Py_ssize_t block_at(Py_ssize_t start, Py_ssize_t length) noexcept no
     return block_length() if length - start > block_length() else length - start
 
 
-cdef inline bint contiguous(Py_ssize_t step) noexcept nogil:
-    return step == <Py_ssize_t> sizeof(real)
-
-
-cdef inline const char *gather(const char *x, Py_ssize_t step, Py_ssize_t count, char *scratch) noexcept nogil:
-    """Where `count` elements lie side by side: at x, or copied to scratch."""
-    cdef Py_ssize_t i
-    if contiguous(step):
-        return x
-    for i in range(count):
-        memcpy(scratch + i * sizeof(real), x + i * step, sizeof(real))
-    return scratch
-
-
-cdef inline void scatter(const char *scratch, char *out, Py_ssize_t step, Py_ssize_t count) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(count):
-        memcpy(out + i * step, scratch + i * sizeof(real), sizeof(real))
-
-
-cdef inline void scatter_value(real value, char *out, Py_ssize_t step, Py_ssize_t count) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(count):
-        memcpy(out + i * step, &value, sizeof(real))
-
-
 cdef inline Py_ssize_t elements_to_line(const char *out, Py_ssize_t count) noexcept nogil:
     """How many elements to write first, so that no vector after them straddles two cache lines.
 
@@ -58,3 +33,142 @@ cdef inline Py_ssize_t elements_to_line(const char *out, Py_ssize_t count) noexc
     if count < 8 * LANES or <uintptr_t> out % sizeof(real):
         return 0
     return (-<uintptr_t> out % CACHE_LINE) // sizeof(real)
+
+
+# ---- strided elements --------------------------------------------------------------------------------------------
+
+cdef inline bint contiguous(const Elements *elements) noexcept nogil:
+    return elements.ndim == 1 and elements.strides[0] == <Py_ssize_t> sizeof(real)
+
+
+cdef inline Py_ssize_t run_at(const Elements *elements, Py_ssize_t index, Py_ssize_t *offset) noexcept nogil:
+    """Where element `index` lies, and how many there are from it to the end of the last axis."""
+    cdef int last = elements.ndim - 1, d
+    cdef Py_ssize_t position = index, rest = index
+    offset[0] = 0
+    for d in range(last, 0, -1):
+        position = rest % elements.shape[d]
+        rest = rest // elements.shape[d]
+        offset[0] += position * elements.strides[d]
+        if d == last:
+            index = position
+    offset[0] += rest * elements.strides[0]
+    return elements.shape[last] - index
+
+
+cdef inline void copy_elements(
+    const char *source, Py_ssize_t source_step, char *target, Py_ssize_t target_step, Py_ssize_t count, size_t size
+) noexcept nogil:
+    """`size` is a constant of the caller: each element is one move."""
+    cdef Py_ssize_t i
+    for i in range(count):
+        memcpy(target + i * target_step, source + i * source_step, size)
+
+
+cdef inline void gather(
+    const char *slice_, const Elements *elements, Py_ssize_t start, Py_ssize_t count, char *scratch, size_t size
+) noexcept nogil:
+    """Copy `count` elements of `size` bytes, from element `start` on, side by side into scratch."""
+    cdef Py_ssize_t step = elements.strides[elements.ndim - 1]
+    cdef Py_ssize_t done = 0, run, offset
+    while done < count:
+        run = min(run_at(elements, start + done, &offset), count - done)
+        copy_elements(slice_ + offset, step, scratch + done * <Py_ssize_t> size, size, run, size)
+        done += run
+
+
+cdef inline void scatter(
+    const char *scratch, Py_ssize_t scratch_step, char *slice_, const Elements *elements,
+    Py_ssize_t start, Py_ssize_t count,
+) noexcept nogil:
+    """The way back; a scratch_step of 0 writes one value everywhere."""
+    cdef Py_ssize_t step = elements.strides[elements.ndim - 1]
+    cdef Py_ssize_t done = 0, run, offset
+    while done < count:
+        run = min(run_at(elements, start + done, &offset), count - done)
+        copy_elements(scratch + done * scratch_step, scratch_step, slice_ + offset, step, run, sizeof(real))
+        done += run
+
+
+# ---- one slice ---------------------------------------------------------------------------------------------------
+
+cdef struct Slice:
+    const char *x
+    char *out
+    const char *keep
+    const Slices *all
+
+
+cdef inline Slice slice_at(const Slices *slices, Py_ssize_t i) noexcept nogil:
+    cdef Slice s
+    s.x = slices.x + i * slices.x_next
+    s.out = slices.out + i * slices.out_next
+    s.keep = slices.keep + i * slices.keep_next if slices.keep != NULL else NULL
+    s.all = slices
+    return s
+
+
+cdef inline const char *fetch(const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch) noexcept nogil:
+    """Where a block of x lies side by side, what is dropped being -inf: in x itself, or copied to scratch."""
+    if s.keep == NULL and contiguous(s.all.x_elements):
+        return s.x + start * <Py_ssize_t> sizeof(real)
+    gather(s.x, s.all.x_elements, start, count, scratch, sizeof(real))
+    if s.keep != NULL:
+        drop(s, start, count, scratch, -INFINITY)
+    return scratch
+
+
+cdef void drop(const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch, real value) noexcept nogil:
+    """Put value in the place of what is dropped."""
+    cdef char[MOST_IN_BLOCK] keep
+    cdef real *p = <real *> scratch
+    cdef Py_ssize_t i
+    gather(s.keep, s.all.keep_elements, start, count, keep, 1)
+    for i in range(count):
+        if not keep[i]:
+            p[i] = value
+
+
+cdef bint anything_kept(const Slice *s) noexcept nogil:
+    cdef char[MOST_IN_BLOCK] keep
+    cdef Py_ssize_t start = 0, count
+    if s.keep == NULL:
+        return True
+    while start < s.all.length:
+        count = min(s.all.length - start, <Py_ssize_t> MOST_IN_BLOCK)
+        gather(s.keep, s.all.keep_elements, start, count, keep, 1)
+        if memchr(keep, 1, count) != NULL:
+            return True
+        start += count
+    return False
+
+
+cdef inline char *room_for(const Slice *s, Py_ssize_t start, char *scratch) noexcept nogil:
+    """Where a block of the result is to be written before `deliver`: in out itself, or in scratch."""
+    if s.keep == NULL and contiguous(s.all.out_elements):
+        return s.out + start * <Py_ssize_t> sizeof(real)
+    return scratch
+
+
+cdef inline void deliver(
+    const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch, real dropped
+) noexcept nogil:
+    """Bring a block of the result from `room_for` to its place."""
+    if s.keep != NULL:
+        drop(s, start, count, scratch, dropped)
+    elif contiguous(s.all.out_elements):
+        return
+    scatter(scratch, sizeof(real), s.out, s.all.out_elements, start, count)
+
+
+cdef void deliver_value(const Slice *s, char *scratch, real value, real dropped) noexcept nogil:
+    """Give the whole slice one value, or `dropped`."""
+    cdef Py_ssize_t start = 0, count
+    if s.keep == NULL:
+        scatter(<const char *> &value, 0, s.out, s.all.out_elements, 0, s.all.length)
+        return
+    while start < s.all.length:
+        count = block_at(start, s.all.length)
+        copy_elements(<const char *> &value, 0, scratch, sizeof(real), count, sizeof(real))
+        deliver(s, start, count, scratch, dropped)
+        start += count

@@ -2,6 +2,10 @@
 #ifndef SOFTMAX_CY_CONSTANTS_H
 #define SOFTMAX_CY_CONSTANTS_H
 
+/* ln 2 for the logarithm of a sum, which is taken in double for both */
+#define DOUBLE_LN2_HI 0x1.62e42fefa4000p-1
+#define DOUBLE_LN2_LO -0x1.8432a1b0e2634p-43
+
 #if SOFTMAX_CY_REAL_BITS == 32
 /* q of degree 4: relative error of exp at most 3.77e-9 = 2**-27.98 */
 #define LOG2_E       0x1.7154760000000p+0f      /* 1 / ln 2 */

@@ -15,7 +15,8 @@
 # 5. NaN passes through every operation here, whatever its payload: the power of two is a factor, not added into bits.
 
 cdef struct Shift:
-    real base       # subtracted from x: 0, or max where |max| is large
+    real scale
+    real base       # subtracted from x before it is scaled: 0, or the largest x where scale times that is large
     real lowest     # below this the result is zero whatever the sum
     real rounder    # ROUNDER - K
     real trim       # the common factor is 1 + trim
@@ -27,15 +28,29 @@ cdef struct Reduced:
     vreal r
 
 
-cdef inline Reduced reduced(vreal x, Shift shift, bint shifted) noexcept nogil:
-    """`shifted` is a constant of the caller: False saves the subtraction where base is 0."""
-    # The order of the operands lets a NaN in x through.
-    cdef vreal d = v_max(v_set(shift.lowest), v_sub(x, v_set(shift.base)) if shifted else x)
-    cdef vreal rounded = v_fma(d, v_set(LOG2_E), v_set(shift.rounder))
-    cdef vreal n = v_sub(rounded, v_set(shift.rounder))
+cdef inline bint is_plain(Shift shift) noexcept nogil:
+    """Whether x is the argument of the exponential as it stands."""
+    return shift.base == 0 and shift.scale == 1
+
+
+cdef inline Reduced reduced(vreal x, Shift shift, bint plain) noexcept nogil:
+    """`plain` is a constant of the caller, and is_plain(shift)."""
+    cdef vreal d = x
+    cdef vreal rounded, n, product, lost
     cdef Reduced y
+    if not plain:
+        x = v_sub(x, v_set(shift.base))
+        d = product = v_mul(x, v_set(shift.scale))
+    # The order of the operands lets a NaN in x through.
+    d = v_max(v_set(shift.lowest), d)
+    rounded = v_fma(d, v_set(LOG2_E), v_set(shift.rounder))
+    n = v_sub(rounded, v_set(shift.rounder))
     y.power = v_low_bits_to_exponent(rounded)
     y.r = v_fma(n, v_set(-LN2_LO), v_fma(n, v_set(-LN2_HI), d))
+    if not plain:
+        # Left out, the rounding of the product would be an error of the result in proportion to |d|.
+        lost = v_product_error(x, v_set(shift.scale), product)
+        y.r = v_add(y.r, v_where_greater(d, v_set(shift.lowest), lost))
     return y
 
 
@@ -83,22 +98,26 @@ cdef inline Exponential first_of(Exponential x, Py_ssize_t count) noexcept nogil
     return x
 
 
-cdef inline Exponential exp_shifted(vreal x, Shift shift) noexcept nogil:
-    """exp(x - base) * 2**(RAISED_BY - K) * (1 + trim), and never less than the smallest normal number."""
-    return expanded(reduced(x, shift, True), shift)
+cdef inline Exponential exp_shifted(vreal x, Shift shift, bint plain) noexcept nogil:
+    """exp(scale * (x - base)) * 2**(RAISED_BY - K) * (1 + trim), and never less than the smallest normal number."""
+    return expanded(reduced(x, shift, plain), shift)
 
 
-cdef inline Shift shift_to(real top) noexcept nogil:
-    """The shift of a slice whose largest element is `top`, which is finite."""
+cdef inline Shift shift_to(real top, real scale) noexcept nogil:
+    """The shift of a slice whose largest element is `top`. Any shift will do where that is not finite."""
     cdef Shift shift
     cdef Exponential largest
-    cdef real k, lost
-    shift.base = top if top >= SHIFT_ABOVE or top <= -SHIFT_ABOVE else 0
-    k = ((top - shift.base) * LOG2_E + ROUNDER) - ROUNDER
+    cdef real k, lost, product
+    if not -INFINITY < top < INFINITY:
+        top = 0
+    product = top * scale
+    shift.scale = scale
+    shift.base = top if product >= SHIFT_ABOVE or product <= -SHIFT_ABOVE else 0
+    k = ((top - shift.base) * scale * LOG2_E + ROUNDER) - ROUNDER
     shift.lowest = (k + LOWEST_LOG2) * (LN2_HI + LN2_LO)
     shift.rounder = ROUNDER - k
     shift.trim = 0
-    largest = exp_shifted(v_set(top), shift)
+    largest = exp_shifted(v_set(top), shift, False)
     lost = v_first(largest.power) * v_first(largest.small) + (v_first(largest.large) - v_first(largest.value))
     shift.trim = -lost / v_first(largest.value)
     return shift

@@ -1,10 +1,16 @@
-# The Jacobian of softmax from its outputs: J_ij = dy_i / dx_j = y_i * ((i == j) - y_j).
+# The Jacobians of softmax and log_softmax from their outputs:
 #
-# A rank-one update, -y_i * y_j, and its diagonal: y_i - y_i**2 in one rounding. The work is in the stores.
+#   softmax        J_ij = y_i * ((i == j) - y_j)       a rank-one update, -y_i * y_j, and a diagonal
+#   log_softmax    J_ij = (i == j) - exp(log_y_j)      the same row again and again, and a diagonal
+#
+# On the diagonals y_i - y_i**2 is rounded once, and 1 - exp(log_y_i) keeps its digits where log_y_i is next to 0. The
+# work is in the stores.
 
-cdef inline real element(const char *y, Py_ssize_t step, Py_ssize_t i) noexcept nogil:
+cdef inline real element(const JacobianRows *rows, Py_ssize_t i) noexcept nogil:
+    cdef Py_ssize_t offset
     cdef real value
-    memcpy(&value, y + i * step, sizeof(real))
+    run_at(rows.y_elements, i, &offset)
+    memcpy(&value, rows.y + offset, sizeof(real))
     return value
 
 
@@ -26,30 +32,73 @@ cdef inline void scaled_block(const char *y, char *out, Py_ssize_t count, vreal 
         v_store_first(q + i, v_mul(factor, v_load_first(p + i, count - i, 0)), count - i)
 
 
-cdef void jacobian_rows(const JacobianRows *rows) noexcept nogil:
+cdef inline void exp_block(const char *log_y, char *y, Py_ssize_t count) noexcept nogil:
+    """exp of at most half a block, side by side; y may be log_y."""
+    cdef const real *p = <const real *> log_y
+    cdef real *q = <real *> y
+    cdef Shift shift = shift_to(0, 1)
+    cdef Py_ssize_t i = 0
+    while i + LANES <= count:
+        v_store(q + i, probability(v_load(p + i), shift))
+        i += LANES
+    if i < count:
+        v_store_first(q + i, probability(v_load_first(p + i, count - i, 0), shift), count - i)
+
+
+cdef inline real off_diagonal_factor(real y_i, real scale, bint of_log) noexcept nogil:
+    return -scale if of_log else -scale * y_i
+
+
+cdef inline real on_diagonal(real y_i, real scale, bint of_log) noexcept nogil:
+    cdef Exponential e
+    if not of_log:
+        return scale * scalar_fma(-y_i, y_i, y_i)
+    # 1 - exp: what is raised with the exponential is raised in the 1 as well, and where they cancel nothing is lost.
+    e = exp_shifted(v_set(y_i), shift_to(0, 1), True)
+    return scale * -v_first(v_lower(v_fma(e.power, e.small, v_sub(e.large, v_set(RAISE)))))
+
+
+cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexcept nogil:
+    """`of_log` is a constant of the caller: y is log_softmax."""
     cdef Scratch memory
     cdef char *scratch = aligned(&memory)
     cdef Py_ssize_t half = BLOCK_BYTES // 2     # of scratch: y here, the row there
+    cdef bint y_in_place = contiguous(rows.y_elements) and not of_log
+    cdef bint out_contiguous = rows.out_step == <Py_ssize_t> sizeof(real)
+    cdef real scale = <real> rows.scale, diagonal
     cdef Py_ssize_t start = 0, count, i
     cdef const char *y
     cdef char *out
-    cdef real diagonal
+    cdef vreal factor
     while start < rows.length:
         count = rows.length - start
-        if not (contiguous(rows.y_step) and contiguous(rows.out_step)):
+        if not (y_in_place and out_contiguous):
             count = min(count, half // <Py_ssize_t> sizeof(real))
-        y = gather(rows.y + start * rows.y_step, rows.y_step, count, scratch)
+        y = rows.y + start * <Py_ssize_t> sizeof(real)
+        if not y_in_place:
+            gather(rows.y, rows.y_elements, start, count, scratch, sizeof(real))
+            y = scratch
+        if of_log:
+            exp_block(scratch, scratch, count)
         for i in range(rows.first, rows.last):
+            factor = v_set(off_diagonal_factor(element(rows, i), scale, of_log))
             out = rows.out + i * rows.out_next + start * rows.out_step
-            if contiguous(rows.out_step):
-                scaled_block(y, out, count, v_set(-element(rows.y, rows.y_step, i)), rows.stream)
+            if out_contiguous:
+                scaled_block(y, out, count, factor, rows.stream)
             else:
-                scaled_block(y, scratch + half, count, v_set(-element(rows.y, rows.y_step, i)), False)
-                scatter(scratch + half, out, rows.out_step, count)
+                scaled_block(y, scratch + half, count, factor, False)
+                copy_elements(scratch + half, sizeof(real), out, rows.out_step, count, sizeof(real))
         start += count
     if rows.stream:
         v_stream_end()
     for i in range(rows.first, rows.last):
-        diagonal = element(rows.y, rows.y_step, i)
-        diagonal = scalar_fma(-diagonal, diagonal, diagonal)
+        diagonal = on_diagonal(element(rows, i), scale, of_log)
         memcpy(rows.out + i * (rows.out_next + rows.out_step), &diagonal, sizeof(real))
+
+
+cdef void jacobian_rows(const JacobianRows *rows) noexcept nogil:
+    any_jacobian_rows(rows, False)
+
+
+cdef void log_jacobian_rows(const JacobianRows *rows) noexcept nogil:
+    any_jacobian_rows(rows, True)

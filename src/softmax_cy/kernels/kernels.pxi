@@ -5,16 +5,30 @@
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, NAN
-from libc.string cimport memcpy
+from libc.stdint cimport int64_t
+from libc.string cimport memchr, memcpy, memset
 
-from softmax_cy.kernels.table cimport JacobianRows, KernelTable, Slices
+from softmax_cy.kernels.table cimport CrossEntropySlices, Elements, JacobianRows, KernelTable, Slices
 
 include "simd.pxi"
 include "blocks.pxi"
 include "exp.pxi"
 include "softmax.pxi"
+include "log.pxi"
+include "products.pxi"
 include "jacobian.pxi"
+include "cross_entropy.pxi"
 
-cdef KernelTable _table = KernelTable(softmax=softmax_slices, jacobian=jacobian_rows)
+cdef KernelTable _table = KernelTable(
+    softmax=softmax_slices,
+    jacobian=jacobian_rows,
+    log_softmax=log_softmax_slices,
+    logsumexp=logsumexp_slices,
+    softmax_product=softmax_product_slices,
+    log_softmax_vjp=log_softmax_vjp_slices,
+    log_softmax_jvp=log_softmax_jvp_slices,
+    log_jacobian=log_jacobian_rows,
+    cross_entropy=cross_entropy_slices,
+)
 
 table = PyCapsule_New(&_table, "softmax_cy.kernels.table", NULL)

@@ -182,6 +182,18 @@ INLINE vreal v_max(vreal a, vreal b) {
     return a;
 }
 
+/* value where a > b, elsewhere (where either is NaN, too) 0. */
+INLINE vreal v_where_greater(vreal a, vreal b, vreal value) {
+    EACH_PART(value.part[P] = (part)((part_bits)value.part[P] & (part_bits)(a.part[P] > b.part[P])))
+    return value;
+}
+
+/* value where a != b (where either is NaN, too), elsewhere 0. */
+INLINE vreal v_where_unequal(vreal a, vreal b, vreal value) {
+    EACH_PART(value.part[P] = (part)((part_bits)value.part[P] & (part_bits)(a.part[P] != b.part[P])))
+    return value;
+}
+
 /* The low bits of each lane, moved into the exponent field: what ROUNDER left there becomes a power of two. */
 INLINE vreal v_low_bits_to_exponent(vreal a) {
     EACH_PART(a.part[P] = (part)((part_bits)a.part[P] << MANTISSA_BITS))
@@ -207,6 +219,12 @@ INLINE part part_select(part_bits mask, part yes, part no) {
 /* Zero in every lane from `count` on. */
 INLINE vreal v_keep_first(vreal a, ptrdiff_t count) {
     EACH_PART(a.part[P] = (part)((part_bits)a.part[P] & part_mask(count, P)))
+    return a;
+}
+
+/* Zero in every lane before `count`. */
+INLINE vreal v_drop_first(vreal a, ptrdiff_t count) {
+    EACH_PART(a.part[P] = (part)((part_bits)a.part[P] & ~part_mask(count, P)))
     return a;
 }
 
@@ -277,6 +295,15 @@ INLINE real v_max_across(vreal a) {
     return scalar_max(scalar_max(m[0], m[2]), scalar_max(m[1], m[3]));
 #else
     return scalar_max(m[0], m[1]);
+#endif
+}
+
+INLINE real v_sum_across(vreal a) {
+    quarter s = (v_quarter(a, 0) + v_quarter(a, 2)) + (v_quarter(a, 1) + v_quarter(a, 3));
+#if SOFTMAX_CY_REAL_BITS == 32
+    return (s[0] + s[2]) + (s[1] + s[3]);
+#else
+    return s[0] + s[1];
 #endif
 }
 

@@ -11,7 +11,8 @@ cdef extern from "sums.h" nogil:
     ctypedef struct vsum:
         pass
     ctypedef struct total:
-        pass
+        double hi
+        double lo
     ctypedef struct reciprocal:
         pass
 
@@ -19,7 +20,7 @@ cdef extern from "sums.h" nogil:
         SOFTMAX_CY_REAL_BITS
     const Py_ssize_t LANES
 
-    const real LOG2_E, LN2_HI, LN2_LO, ROUNDER, LOWEST_LOG2, SHIFT_ABOVE
+    const real LOG2_E, LN2_HI, LN2_LO, ROUNDER, RAISE, LOWEST_LOG2, SHIFT_ABOVE
     const real EXP_Q0, EXP_Q1, EXP_Q2, EXP_Q3, EXP_Q4, EXP_Q5, EXP_Q6, EXP_Q7, EXP_Q8, EXP_Q9
 
     void prefetch(const void *address)
@@ -38,14 +39,27 @@ cdef extern from "sums.h" nogil:
     vreal v_fma(vreal a, vreal b, vreal c)
     vreal v_max(vreal a, vreal b)
     vreal v_low_bits_to_exponent(vreal a)
+    vreal v_where_greater(vreal a, vreal b, vreal value)
+    vreal v_where_unequal(vreal a, vreal b, vreal value)
+    vreal v_product_error(vreal a, vreal b, vreal product)
     vreal v_keep_first(vreal a, Py_ssize_t count)
+    vreal v_drop_first(vreal a, Py_ssize_t count)
+    real v_sum_across(vreal a)
     real v_first(vreal a)
     real v_max_across(vreal a)
     real scalar_fma(real a, real b, real c)
 
+    vsum signed_start()
+    vsum signed_add(vsum s, vreal term)
+    vsum signed_add_product(vsum s, vreal term, vreal a, vreal b, vreal c)
+    total signed_total(vsum s)
+    vreal v_lower(vreal a)
     vsum vsum_start()
     vsum vsum_add(vsum s, vreal term, vreal a, vreal b, vreal c)
     total vsum_total(vsum s)
     total total_add(total a, total b)
+    total total_log(double count, total t)
+    total total_over(total t, double by)
+    real product_plus_total(double a, double b, total t)
     reciprocal total_reciprocal(total t)
     vreal reciprocal_times(reciprocal r, vreal e)

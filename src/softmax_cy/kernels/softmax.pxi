@@ -51,7 +51,7 @@ cdef struct Soon:
 
 
 cdef inline vsum exp_sum_loop(
-    const char *x, char *e, Py_ssize_t count, Shift shift, bint keep, bint shifted, Soon soon
+    const char *x, char *e, Py_ssize_t count, Shift shift, bint keep, bint plain, Soon soon
 ) noexcept nogil:
     cdef const real *p = <const real *> x
     cdef real *q = <real *> e
@@ -63,23 +63,23 @@ cdef inline vsum exp_sum_loop(
     if count >= 4 * LANES:
         # An exponential is one long chain of dependent operations. Four are under way at a time, each in two stages,
         # and the first stage of the next four fills the waits in the second of these.
-        a = reduced(v_load(p), shift, shifted)
-        b = reduced(v_load(p + LANES), shift, shifted)
-        c = reduced(v_load(p + 2 * LANES), shift, shifted)
-        d = reduced(v_load(p + 3 * LANES), shift, shifted)
+        a = reduced(v_load(p), shift, plain)
+        b = reduced(v_load(p + LANES), shift, plain)
+        c = reduced(v_load(p + 2 * LANES), shift, plain)
+        d = reduced(v_load(p + 3 * LANES), shift, plain)
         while i + 8 * LANES <= count:
             if soon.x != NULL:
                 for k in range(4):
                     prefetch(<const real *> soon.x + i + k * LANES)
                     prefetch_to_write(<real *> soon.out + i + k * LANES)
             s = expand_and_add(a, shift, q + i, keep, s)
-            a = reduced(v_load(p + i + 4 * LANES), shift, shifted)
+            a = reduced(v_load(p + i + 4 * LANES), shift, plain)
             s = expand_and_add(b, shift, q + i + LANES, keep, s)
-            b = reduced(v_load(p + i + 5 * LANES), shift, shifted)
+            b = reduced(v_load(p + i + 5 * LANES), shift, plain)
             s = expand_and_add(c, shift, q + i + 2 * LANES, keep, s)
-            c = reduced(v_load(p + i + 6 * LANES), shift, shifted)
+            c = reduced(v_load(p + i + 6 * LANES), shift, plain)
             s = expand_and_add(d, shift, q + i + 3 * LANES, keep, s)
-            d = reduced(v_load(p + i + 7 * LANES), shift, shifted)
+            d = reduced(v_load(p + i + 7 * LANES), shift, plain)
             i += 4 * LANES
         s = expand_and_add(a, shift, q + i, keep, s)
         s = expand_and_add(b, shift, q + i + LANES, keep, s)
@@ -87,11 +87,11 @@ cdef inline vsum exp_sum_loop(
         s = expand_and_add(d, shift, q + i + 3 * LANES, keep, s)
         i += 4 * LANES
     while i + LANES <= count:
-        s = expand_and_add(reduced(v_load(p + i), shift, shifted), shift, q + i, keep, s)
+        s = expand_and_add(reduced(v_load(p + i), shift, plain), shift, q + i, keep, s)
         i += LANES
     if i < count:
         # base fills the rest: exp(base - base) has nothing that could overflow.
-        y = expanded(reduced(v_load_first(p + i, count - i, shift.base), shift, shifted), shift)
+        y = expanded(reduced(v_load_first(p + i, count - i, shift.base), shift, plain), shift)
         y = first_of(y, count - i)
         if keep:
             v_store_first(q + i, y.value, count - i)
@@ -103,14 +103,14 @@ cdef inline vsum block_exp_sum(
     const char *x, char *e, Py_ssize_t count, Shift shift, bint keep, Soon soon
 ) noexcept nogil:
     """The sum of the shifted exponentials of a block, which are written to e (x itself, if need be) if `keep`."""
-    if shift.base == 0:
-        return exp_sum_loop(x, e, count, shift, keep, False, soon)
-    return exp_sum_loop(x, e, count, shift, keep, True, soon)
+    if is_plain(shift):
+        return exp_sum_loop(x, e, count, shift, keep, True, soon)
+    return exp_sum_loop(x, e, count, shift, keep, False, soon)
 
 
 cdef inline vreal finished(vreal a, Shift shift, reciprocal r, bint kept) noexcept nogil:
     """The quotient, from a kept exponential or from x."""
-    return reciprocal_times(r, a if kept else exp_shifted(a, shift).value)
+    return reciprocal_times(r, a if kept else exp_shifted(a, shift, False).value)
 
 
 cdef inline void block_finish(
@@ -131,6 +131,17 @@ cdef inline void block_finish(
         i += LANES
     if i < count:
         v_store_first(q + i, finished(v_load_first(p + i, count - i, 0), shift, r, kept), count - i)
+
+
+cdef inline real slice_max(const Slice *s, char *scratch) noexcept nogil:
+    """The largest element that is kept and not NaN, or -inf."""
+    cdef real top = -INFINITY
+    cdef Py_ssize_t start = 0, count
+    while start < s.all.length:
+        count = block_at(start, s.all.length)
+        top = block_max(fetch(s, start, count, scratch), count, top)
+        start += count
+    return top
 
 
 cdef inline bint has_softmax(real top) noexcept nogil:
@@ -158,10 +169,10 @@ cdef inline void start_group(Group *group, const Slices *slices, Py_ssize_t firs
     for i in range(group.count):
         group.tops[i] = block_max(group.x + i * slices.x_next, slices.length, -INFINITY)
     for i in range(group.count):
-        group.shifts[i] = shift_to(group.tops[i] if has_softmax(group.tops[i]) else 0)
+        group.shifts[i] = shift_to(group.tops[i], slices.scale)
 
 
-cdef void softmax_of_blocks(const Slices *slices, char *scratch) noexcept nogil:
+cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
     """Contiguous slices of at most one block, in groups.
 
     Each pass runs over a whole group, and the first pass over the next group before the last one over this. So the long
@@ -178,12 +189,12 @@ cdef void softmax_of_blocks(const Slices *slices, char *scratch) noexcept nogil:
     cdef Group[2] groups
     cdef Group *group = &groups[0]
     cdef Group *after = &groups[1]
+    cdef Slice s
     cdef Soon soon
     cdef vsum[MAX_GROUP] sums
     cdef reciprocal[MAX_GROUP] reciprocals
     start_group(group, slices, 0, size)
     while group.count > 0:
-        first += group.count
         for i in range(group.count):
             # The next group is read, and this one written, at the same pace.
             soon.x = group.x + (i + group.count) * slices.x_next
@@ -192,7 +203,7 @@ cdef void softmax_of_blocks(const Slices *slices, char *scratch) noexcept nogil:
             sums[i] = block_exp_sum(group.x + i * slices.x_next, kept, length, group.shifts[i], True, soon)
         for i in range(group.count):
             reciprocals[i] = total_reciprocal(vsum_total(sums[i]))
-        start_group(after, slices, first, size)
+        start_group(after, slices, first + group.count, size)
         for i in range(group.count):
             if has_softmax(group.tops[i]):
                 kept = scratch + i * row if in_scratch else group.out + i * slices.out_next
@@ -201,88 +212,77 @@ cdef void softmax_of_blocks(const Slices *slices, char *scratch) noexcept nogil:
                     group.shifts[i], reciprocals[i], True, slices.stream,
                 )
             else:
-                scatter_value(NAN, group.out + i * slices.out_next, slices.out_step, length)
+                s = slice_at(slices, first + i)
+                deliver_value(&s, scratch, NAN, 0)
+        first += group.count
         group, after = after, group
 
 
-cdef void softmax_gathered(const char *x, char *out, const Slices *slices, char *scratch) noexcept nogil:
-    """A strided slice of at most one block."""
-    cdef Py_ssize_t length = slices.length
-    cdef const char *block = gather(x, slices.x_step, length, scratch)
-    cdef real top = block_max(block, length, -INFINITY)
-    cdef Soon nothing = Soon(x=NULL, out=NULL)
-    cdef Shift shift
-    cdef total t
-    if not has_softmax(top):
-        scatter_value(NAN, out, slices.out_step, length)
-        return
-    shift = shift_to(top)
-    t = vsum_total(block_exp_sum(block, scratch, length, shift, True, nothing))
-    block_finish(scratch, scratch, length, shift, total_reciprocal(t), True, False)
-    scatter(scratch, out, slices.out_step, length)
-
-
-cdef void softmax_long(const char *x, char *out, const Slices *slices, char *scratch) noexcept nogil:
-    """A slice of more than one block, of any strides."""
-    cdef Py_ssize_t length = slices.length, x_step = slices.x_step, out_step = slices.out_step
+cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
+    """A slice of any length and strides, in blocks."""
+    cdef Py_ssize_t length = s.all.length
     cdef Py_ssize_t start, count
-    cdef bint keep = (
-        contiguous(out_step) and not slices.stream and length * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES)
-    cdef const char *block
-    cdef char *target
-    cdef real top = -INFINITY
+    cdef real top = slice_max(s, scratch)
     cdef Soon nothing = Soon(x=NULL, out=NULL)
+    cdef const char *block
+    cdef char *kept = NULL
+    cdef char *target
     cdef Shift shift
-    cdef total t, block_total
+    cdef total t, of_block
     cdef reciprocal r
-
-    start = 0
-    while start < length:
-        count = block_at(start, length)
-        top = block_max(gather(x + start * x_step, x_step, count, scratch), count, top)
-        start += count
     if not has_softmax(top):
-        scatter_value(NAN, out, out_step, length)
+        deliver_value(s, scratch, NAN if anything_kept(s) else 0, 0)
         return
+    shift = shift_to(top, s.all.scale)
+    if length <= block_length():
+        kept = scratch
+    elif (
+        room_for(s, 0, scratch) == s.out and not s.all.stream
+        and length * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES
+    ):
+        kept = s.out
 
-    shift = shift_to(top)
+    t.hi = t.lo = 0
     start = 0
     while start < length:
         count = block_at(start, length)
-        block = gather(x + start * x_step, x_step, count, scratch)
-        if keep:
-            block_total = vsum_total(block_exp_sum(block, out + start * out_step, count, shift, True, nothing))
+        block = fetch(s, start, count, scratch)
+        if kept != NULL:
+            target = kept + start * <Py_ssize_t> sizeof(real)
+            of_block = vsum_total(block_exp_sum(block, target, count, shift, True, nothing))
         else:
-            block_total = vsum_total(block_exp_sum(block, NULL, count, shift, False, nothing))
-        t = total_add(t, block_total) if start else block_total
+            of_block = vsum_total(block_exp_sum(block, NULL, count, shift, False, nothing))
+        t = total_add(t, of_block)
         start += count
     r = total_reciprocal(t)
 
     start = 0
     while start < length:
         count = block_at(start, length)
-        target = out + start * out_step if contiguous(out_step) else scratch
-        if keep:
-            block_finish(target, target, count, shift, r, True, False)
+        target = room_for(s, start, scratch)
+        if kept != NULL:
+            block = kept + start * <Py_ssize_t> sizeof(real)
+            block_finish(block, target, count, shift, r, True, s.all.stream and target != scratch)
         else:
-            block = gather(x + start * x_step, x_step, count, scratch)
-            block_finish(block, target, count, shift, r, False, slices.stream and target != scratch)
-        if not contiguous(out_step):
-            scatter(scratch, out + start * out_step, out_step, count)
+            block = fetch(s, start, count, scratch)
+            block_finish(block, target, count, shift, r, False, s.all.stream and target != scratch)
+        deliver(s, start, count, scratch, 0)
         start += count
 
 
 cdef void softmax_slices(const Slices *slices) noexcept nogil:
     cdef Scratch memory
     cdef char *scratch = aligned(&memory)
+    cdef Slice s
     cdef Py_ssize_t i
-    if slices.length <= block_length() and contiguous(slices.x_step) and contiguous(slices.out_step):
-        softmax_of_blocks(slices, scratch)
+    if (
+        slices.keep == NULL and slices.length <= block_length()
+        and contiguous(slices.x_elements) and contiguous(slices.out_elements)
+    ):
+        softmax_groups(slices, scratch)
     else:
         for i in range(slices.count):
-            if slices.length <= block_length():
-                softmax_gathered(slices.x + i * slices.x_next, slices.out + i * slices.out_next, slices, scratch)
-            else:
-                softmax_long(slices.x + i * slices.x_next, slices.out + i * slices.out_next, slices, scratch)
+            s = slice_at(slices, i)
+            softmax_slice(&s, scratch)
     if slices.stream:
         v_stream_end()

@@ -51,14 +51,41 @@ INLINE vsum vsum_add(vsum s, vreal term, vreal a, vreal b, vreal c) {
     TYPE ERROR = ((ERROR##_ah * ERROR##_bh - (PRODUCT)) + ERROR##_ah * ERROR##_bl + ERROR##_al * ERROR##_bh) +        \
                  ERROR##_al * ERROR##_bl
 
+/* a * b - product, where product is a * b rounded. */
+INLINE part part_product_error(part a, part b, part product) {
+#if HAS_FMA
+    return part_fma(a, b, -product);
+#else
+    DEKKER_PRODUCT_ERROR(part, SPLITTER, error, a, b, product);
+    return error;
+#endif
+}
+
+/* For b of one value in all lanes, positive, where |product| is not large in those lanes that count. */
+INLINE vreal v_product_error(vreal a, vreal b, vreal product) {
+#if !HAS_FMA
+    /* The split of a very large factor would overflow. Only one of the two can be, so that one is made smaller. */
+    vreal unit = v_set(16 * (SPLITTER - 1)), smaller = v_set(1 / (16 * (SPLITTER - 1))); /* powers of two */
+    if (b.part[0][0] < 1)
+        a = v_mul(a, smaller);
+    else
+        b = v_mul(b, smaller);
+    product = v_mul(product, smaller);
+#endif
+    EACH_PART(a.part[P] = part_product_error(a.part[P], b.part[P], product.part[P]))
+#if !HAS_FMA
+    a = v_mul(a, unit);
+#endif
+    return a;
+}
+
 /* a * b + small with one rounding that counts, for |small| far below |a * b|. */
 INLINE part part_product_sum(part a, part b, part small) {
 #if HAS_FMA
     return part_fma(a, b, small);
 #else
     part product = a * b;
-    DEKKER_PRODUCT_ERROR(part, SPLITTER, error, a, b, product);
-    return product + (error + small);
+    return product + (part_product_error(a, b, product) + small);
 #endif
 }
 
@@ -66,6 +93,30 @@ INLINE total total_add(total a, total b) {
     TWO_SUM(double, hi, error, a.hi, b.hi);
     total t = {hi, error + (a.lo + b.lo)};
     return t;
+}
+
+/* The same for terms of either sign: no seed, and Knuth's TwoSum. */
+INLINE vsum signed_start(void) {
+    vsum s = {v_set(0), v_set(0)};
+    return s;
+}
+
+INLINE vsum signed_add(vsum s, vreal term) {
+    vreal sum = v_add(s.sum, term), other = v_sub(sum, s.sum);
+    vreal lost = v_add(v_sub(s.sum, v_sub(sum, other)), v_sub(term, other));
+    s.lost = v_add(s.lost, lost);
+    s.sum = sum;
+    return s;
+}
+
+/* Adds a * b + c, of which `term` is the rounded value, as vsum_add does: for terms so small that they would all be lost
+ * beside the seed. */
+INLINE vsum signed_add_product(vsum s, vreal term, vreal a, vreal b, vreal c) {
+    vreal sum = v_add(s.sum, term), other = v_sub(sum, s.sum);
+    vreal lost = v_add(v_sub(s.sum, v_sub(sum, other)), v_fma(a, b, v_sub(c, other)));
+    s.lost = v_add(s.lost, lost);
+    s.sum = sum;
+    return s;
 }
 
 #if SOFTMAX_CY_REAL_BITS == 32
@@ -80,8 +131,8 @@ INLINE wide_quarter quarter_widen(quarter a) {
 }
 #endif
 
-INLINE total vsum_total(vsum s) {
-    vreal sum = v_sub(s.sum, v_set(SEED)); /* exact: a multiple of ulp(s.sum), smaller than s.sum */
+INLINE total signed_total(vsum s) {
+    vreal sum = s.sum;
 #if SOFTMAX_CY_REAL_BITS == 32
 #define WIDE(Q) (quarter_widen(v_quarter(sum, Q)) + quarter_widen(v_quarter(s.lost, Q)))
     wide_quarter w = (WIDE(0) + WIDE(2)) + (WIDE(1) + WIDE(3));
@@ -100,15 +151,74 @@ INLINE total vsum_total(vsum s) {
     return t;
 }
 
+INLINE total vsum_total(vsum s) {
+    s.sum = v_sub(s.sum, v_set(SEED)); /* exact: a multiple of ulp(s.sum), smaller than s.sum */
+    return signed_total(s);
+}
+
 /* a * b - product, where product is a * b rounded. */
 INLINE double product_error(double a, double b, double product) {
 #if HAS_FMA
     return __builtin_fma(a, b, -product);
 #else
+    /* The split of a very large factor would overflow. */
+    double a_unit = a > 0x1p990 || a < -0x1p990 ? 0x1p-60 : 1, b_unit = b > 0x1p990 || b < -0x1p990 ? 0x1p-60 : 1;
+    a *= a_unit, b *= b_unit, product = product * a_unit * b_unit;
     DEKKER_PRODUCT_ERROR(double, 134217729.0 /* 2**27 + 1 */, error, a, b, product);
-    return error;
+    return error / a_unit / b_unit;
 #endif
 }
+
+/* log(count + t) for a whole count of at least 1 and 0 <= t, to some 60 bits, t being tiny included.
+ *
+ * count + t = 2**k * f with f near 1, and log f = 2 atanh(s), s = (f - 1) / (f + 1): Muller, "Elementary Functions",
+ * ch. 11. f - 1 is t itself where count is 1 and t is small. */
+INLINE total total_log(double count, total t) {
+    if (count == 1 && t.hi < 0x1p-60) /* the rest of the series is beyond the last digit; t may be subnormal */
+        return t;
+    TWO_SUM(double, z, z_error, count, t.hi);
+    z_error += t.lo;
+    int64_t bits;
+    memcpy(&bits, &z, sizeof bits);
+    int k = (int)(bits >> 52) - 1023 + ((bits & 0xfffffffffffff) > 0x6a09e667f3bcc); /* f up to the root of 2 */
+    bits = (int64_t)(1023 - k) << 52;
+    double lower;
+    memcpy(&lower, &bits, sizeof lower);
+    double top = z * lower - 1, top_lo = z_error * lower;
+    if (k == 0) {
+        TWO_SUM(double, sum, error, count - 1, t.hi);
+        top = sum, top_lo = error + t.lo;
+    }
+    TWO_SUM(double, bottom, bottom_error, 2.0, top);
+    bottom_error += top_lo;
+    double s = top / bottom, product = s * bottom;
+    double s_lo = (((top - product) - product_error(s, bottom, product)) + (top_lo - s * bottom_error)) / bottom;
+    double q = s * s, series = 0;
+    for (int j = 23; j > 1; j -= 2)
+        series = q * (series + 1.0 / j);
+    TWO_SUM(double, hi, error, k * DOUBLE_LN2_HI, 2 * s);
+    total r = {hi, error + (2 * (s_lo + s * series) + k * DOUBLE_LN2_LO)};
+    return r;
+}
+
+/* t / by, for by > 0. */
+INLINE total total_over(total t, double by) {
+    double hi = t.hi / by, product = hi * by;
+    total r = {hi, (((t.hi - product) - product_error(hi, by, product)) + t.lo) / by};
+    return r;
+}
+
+/* a * b + t, rounded once to a real. */
+INLINE real product_plus_total(double a, double b, total t) {
+    double product = a * b;
+    if (product - product != 0) /* an infinity */
+        return (real)product;
+    TWO_SUM(double, hi, error, product, t.hi);
+    return (real)(hi + (error + (product_error(a, b, product) + t.lo)));
+}
+
+/* From raised to what it stands for: exact, or one rounding into the subnormal numbers. */
+INLINE vreal v_lower(vreal a) { return v_mul(a, v_set(1 / RAISE)); }
 
 /* 1 / t in two parts, raised by 2**RAISED_BY as the terms of t were. */
 typedef struct {
@@ -134,7 +244,7 @@ INLINE reciprocal total_reciprocal(total t) {
 INLINE vreal reciprocal_times(reciprocal r, vreal e) {
     vreal hi = v_set(r.hi), low = v_mul(e, v_set(r.lo));
     EACH_PART(e.part[P] = part_product_sum(e.part[P], hi.part[P], low.part[P]))
-    return v_mul(e, v_set(1 / RAISE));
+    return v_lower(e);
 }
 
 #endif

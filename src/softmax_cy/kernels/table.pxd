@@ -2,33 +2,91 @@
 #
 # Addresses are bytes and strides count bytes: data need not be aligned, and one table type serves both dtypes.
 
+from libc.stdint cimport int64_t
+
+
+cdef enum:
+    MAX_NDIM = 64
+
+
+ctypedef struct Elements:
+    # How the elements of a slice lie, from its first, in the order of their index: axes outermost first, at least one,
+    # and only one wherever one stride will do.
+    int ndim
+    Py_ssize_t[MAX_NDIM] shape
+    Py_ssize_t[MAX_NDIM] strides
+
+
 ctypedef struct Slices:
-    # `count` slices of `length` elements, read at x and written at out. out may be x itself (same strides), and may not
-    # overlap it otherwise.
+    # `count` slices of `length` elements, at least one, read at x and written at out. out may be x or y itself (same
+    # strides), and may not overlap them otherwise. A kernel with one result a slice writes that at out.
     const char *x           # IN
     char *out               # OUT
+    const char *y           # IN, for kernels of two inputs
+    const char *keep        # IN, for the others: one byte an element, 0 drops it; NULL keeps all
     Py_ssize_t count
     Py_ssize_t length
     Py_ssize_t x_next       # from one slice to the next
     Py_ssize_t out_next
-    Py_ssize_t x_step       # from one element to the next
-    Py_ssize_t out_step
+    Py_ssize_t y_next
+    Py_ssize_t keep_next
+    const Elements *x_elements
+    const Elements *out_elements
+    const Elements *y_elements
+    const Elements *keep_elements
+    double scale            # positive: x is multiplied by this first, or a derivative is of a function of scale * x
     bint stream             # the result is larger than the caches: write past them
 
 
 ctypedef struct JacobianRows:
     # Rows `first` to `last` of the Jacobian of one slice y. out must not overlap y.
-    const char *y           # IN
+    const char *y           # IN: softmax, or log_softmax
     char *out               # OUT, row 0
     Py_ssize_t length
     Py_ssize_t first
     Py_ssize_t last
-    Py_ssize_t y_step
+    const Elements *y_elements
     Py_ssize_t out_next     # from one row to the next
-    Py_ssize_t out_step
+    Py_ssize_t out_step     # from one element to the next
+    double scale            # of the function of scale * x
     bint stream
 
 
+ctypedef struct CrossEntropySlices:
+    # One loss for each of `count` slices, and its gradient where grad is not NULL. grad may be x itself.
+    const char *x                       # IN
+    const char *target                  # IN: an int64 a slice, or probabilities
+    const char *weight                  # IN: one a class, side by side; NULL: all 1
+    char *loss                          # OUT
+    char *grad                          # OUT
+    Py_ssize_t count
+    Py_ssize_t length
+    Py_ssize_t x_next
+    Py_ssize_t target_next
+    Py_ssize_t loss_next
+    Py_ssize_t grad_next
+    const Elements *x_elements
+    const Elements *target_elements     # NULL: the target is an index
+    const Elements *grad_elements
+    double smoothing
+    double weight_sum                   # of all classes
+    double grad_factor                  # the gradient is multiplied by this
+    bint any_ignored
+    int64_t ignored                     # the index of slices that do not count
+
+
+ctypedef void (*CrossEntropyKernel)(const CrossEntropySlices *slices) noexcept nogil
+ctypedef void (*SlicesKernel)(const Slices *slices) noexcept nogil
+ctypedef void (*JacobianKernel)(const JacobianRows *rows) noexcept nogil
+
+
 ctypedef struct KernelTable:
-    void (*softmax)(const Slices *slices) noexcept nogil
-    void (*jacobian)(const JacobianRows *rows) noexcept nogil
+    SlicesKernel softmax
+    JacobianKernel jacobian
+    SlicesKernel log_softmax
+    SlicesKernel logsumexp
+    SlicesKernel softmax_product        # of the Jacobian of softmax, which is symmetric: y is softmax, x any vector
+    SlicesKernel log_softmax_vjp        # y is log_softmax, x the gradient
+    SlicesKernel log_softmax_jvp        # y is log_softmax, x the tangent
+    JacobianKernel log_jacobian
+    CrossEntropyKernel cross_entropy

@@ -1,0 +1,257 @@
+"""softmax, log_softmax and logsumexp: what starts from the logits."""
+
+import numpy as np
+
+from libc.math cimport INFINITY
+from libc.stdint cimport uint64_t
+
+cimport numpy as cnp
+from numpy cimport ndarray
+
+cimport softmax_cy._layout as _layout
+cimport softmax_cy._threads as _threads
+from softmax_cy._arguments cimport checked_scale, delivered, empty, is_half, kernels_for, native_floats, writable
+from softmax_cy._slices cimport run_slices
+from softmax_cy.kernels.table cimport KernelTable, SlicesKernel
+
+cnp.import_array()
+
+# Estimated nanoseconds for a float32 element on one thread.
+cdef double SOFTMAX_COST = 0.3
+
+
+cdef object cast_first(object x, object dtype):
+    """x in the dtype that the caller asks for."""
+    if dtype is None:
+        return x
+    wanted = np.dtype(dtype).newbyteorder("=")
+    if not (is_half(wanted) or wanted in (np.dtype(np.float32), np.dtype(np.float64))):
+        raise TypeError(f"dtype is {wanted}: expected float16, bfloat16, float32 or float64")
+    return np.asarray(x).astype(wanted, copy=False)
+
+
+cdef object mask_like(object where, ndarray floats):
+    """`where` as a view of the shape of `floats`, or None."""
+    if where is None:
+        return None
+    mask = np.asarray(where)
+    if mask.dtype != np.bool_:
+        raise TypeError(f"where has dtype {mask.dtype}, expected bool")
+    try:
+        return np.broadcast_to(mask, (<object> floats).shape)
+    except ValueError:
+        raise ValueError(
+            f"where has shape {mask.shape}, which does not broadcast to {(<object> floats).shape}") from None
+
+
+cdef enum Operation:
+    SOFTMAX
+    LOG_SOFTMAX
+
+
+cdef object elementwise(
+    Operation operation, object x, object axis, object scale, object where, object dtype, object out, object num_threads
+):
+    """An operation whose result has the shape of x."""
+    cdef int threads = _threads.requested_threads(num_threads)
+    cdef object given = cast_first(x, dtype)
+    cdef ndarray floats = native_floats(given, "x")
+    cdef double factor = checked_scale(scale, floats)
+    cdef uint64_t axes = _layout.slice_axes(axis, floats.ndim)
+    cdef ndarray mask = mask_like(where, floats)
+    cdef const KernelTable *kernels = kernels_for(floats)
+    cdef SlicesKernel kernel = kernels.softmax if operation == SOFTMAX else kernels.log_softmax
+    cdef ndarray target
+    if out is None:
+        target = empty(floats.ndim, cnp.PyArray_DIMS(floats), cnp.PyArray_TYPE(floats))
+    else:
+        target = writable(out, floats.ndim, cnp.PyArray_DIMS(floats), given, floats)
+        if _layout.overlap_partly(floats, target):
+            floats = floats.copy()
+        if mask is not None and _layout.may_overlap(mask, target):
+            mask = mask.copy()
+    run_slices(kernel, SOFTMAX_COST, floats, target, axes, factor, None, mask, threads)
+    return delivered(target, out, given, floats)
+
+
+def softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_threads=None):
+    r"""Softmax along one or more axes: positive numbers that add up to one.
+
+    .. math:: y_i = \frac{e^{x_i}}{\sum_j e^{x_j}}
+
+    Parameters
+    ----------
+    x : array_like, any shape
+        Logits. float32 and float64 are computed in their own precision; float16 and bfloat16 in float32; integers and
+        booleans are converted to float64. Any strides, alignment and byte order.
+    axis : int, tuple of int or None, optional
+        The axes along which the results add up to one, taken together: the last by default, all of them for None.
+    scale : float, optional
+        Positive and finite: the result is softmax(scale * x), scale being rounded to the precision of the computation,
+        and the product not at all.
+    where : array_like of bool, broadcastable to the shape of `x`, optional
+        True keeps an element, False drops it from its slice. What is dropped may hold anything, NaN included.
+    dtype : dtype, optional
+        float16, bfloat16, float32 or float64: what `x` is converted to first.
+    out : ndarray, same shape as `x`, dtype of the result, optional
+        Where to write the result. May be `x` itself.
+    num_threads : int, optional
+        At most so many threads, at least 1. By default what `get_num_threads` returns. Small inputs use one thread
+        whatever this says; the result never depends on it.
+
+    Returns
+    -------
+    ndarray, same shape as `x`
+        `out` if that was given. The dtype is that of `x` for a floating `x`, otherwise float64.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If `axis` is out of range.
+    TypeError
+        If the dtype of `x`, `where` or the result is not a supported one, `axis` or `num_threads` is not an integer,
+        `scale` is not a real number, or `out` is not an array of the result's dtype.
+    ValueError
+        If an axis is given twice, `scale` is not positive and finite, `where` does not broadcast, `out` has another
+        shape or is read-only, or `num_threads` is less than 1.
+
+    Notes
+    -----
+    An element that is -inf or dropped gives exactly 0. A slice that holds NaN or +inf, or nothing but -inf, gives NaN
+    where it is kept; a slice of which nothing is kept gives zeros. An empty slice gives an empty result.
+
+    The maximum is not subtracted first, as in the usual "safe softmax", but taken into account in the exponent: see
+    docs/design.md.
+
+    References
+    ----------
+    .. [1] J. S. Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs, with Relationships
+       to Statistical Pattern Recognition", Neurocomputing, 1990.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softmax_cy import softmax
+    >>> softmax(np.array([1.0, 2.0, 3.0]))
+    array([0.09003057, 0.24472847, 0.66524096])
+    >>> softmax(np.array([[0.0, 0.0], [1e4, -1e4]], dtype=np.float32))
+    array([[0.5, 0.5],
+           [1. , 0. ]], dtype=float32)
+    >>> softmax(np.array([1.0, np.nan, 1.0]), where=[True, False, True])
+    array([0.5, 0. , 0.5])
+    """
+    return elementwise(SOFTMAX, x, axis, scale, where, dtype, out, num_threads)
+
+
+def log_softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_threads=None):
+    r"""The logarithm of softmax, without the digits that taking it afterwards would lose.
+
+    .. math:: y_i = x_i - \log \sum_j e^{x_j}
+
+    Parameters
+    ----------
+    x, axis, scale, where, dtype, out, num_threads
+        As for `softmax`.
+
+    Returns
+    -------
+    ndarray, same shape as `x`
+        `out` if that was given. The dtype is that of `x` for a floating `x`, otherwise float64.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError, TypeError, ValueError
+        As `softmax`.
+
+    Notes
+    -----
+    An element that is -inf or dropped gives -inf. A slice that holds NaN or +inf, or nothing but -inf, gives NaN where
+    it is kept; a slice of which nothing is kept gives -inf.
+
+    The largest term is left out of the sum and put back by log1p, so the logarithm of a probability next to 1 keeps
+    all its digits.
+
+    References
+    ----------
+    .. [1] P. Blanchard, D. J. Higham, N. J. Higham, "Accurately computing the log-sum-exp and softmax functions", IMA
+       Journal of Numerical Analysis 41, 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softmax_cy import log_softmax
+    >>> log_softmax(np.array([20.0, 0.0, 0.0, 0.0]))
+    array([-6.18346085e-09, -2.00000000e+01, -2.00000000e+01, -2.00000000e+01])
+    """
+    return elementwise(LOG_SOFTMAX, x, axis, scale, where, dtype, out, num_threads)
+
+
+def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, out=None, num_threads=None):
+    r"""The logarithm of a sum of exponentials.
+
+    .. math:: \log \sum_j e^{x_j}
+
+    Parameters
+    ----------
+    x, axis, scale, where, dtype, num_threads
+        As for `softmax`.
+    keepdims : bool, optional
+        Keep the axes that were summed over, with length one.
+    out : ndarray, shape of the result, dtype of the result, optional
+        Where to write the result.
+
+    Returns
+    -------
+    ndarray, shape of `x` without the axes summed over
+        `out` if that was given. The dtype is that of `x` for a floating `x`, otherwise float64.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError, TypeError, ValueError
+        As `softmax`.
+
+    Notes
+    -----
+    Nothing to sum, or nothing but -inf, gives -inf; +inf gives +inf; NaN gives NaN, whatever else there is.
+
+    References
+    ----------
+    .. [1] P. Blanchard, D. J. Higham, N. J. Higham, "Accurately computing the log-sum-exp and softmax functions", IMA
+       Journal of Numerical Analysis 41, 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softmax_cy import logsumexp
+    >>> logsumexp(np.array([[0.0, 0.0], [1000.0, 1000.0]]))
+    array([6.93147181e-01, 1.00069315e+03])
+    """
+    cdef int threads = _threads.requested_threads(num_threads)
+    cdef object given = cast_first(x, dtype)
+    cdef ndarray floats = native_floats(given, "x")
+    cdef double factor = checked_scale(scale, floats)
+    cdef uint64_t axes = _layout.slice_axes(axis, floats.ndim)
+    cdef ndarray mask = mask_like(where, floats)
+    cdef cnp.npy_intp[_layout.MAX_NDIM] shape
+    cdef int ndim = 0, d
+    cdef ndarray target
+    for d in range(floats.ndim):
+        if not axes >> d & 1:
+            shape[ndim] = floats.shape[d]
+        elif keepdims:
+            shape[ndim] = 1
+        else:
+            continue
+        ndim += 1
+    if out is None:
+        target = empty(ndim, shape, cnp.PyArray_TYPE(floats))
+    else:
+        target = writable(out, ndim, shape, given, floats)
+        if _layout.may_overlap(floats, target):
+            floats = floats.copy()
+        if mask is not None and _layout.may_overlap(mask, target):
+            mask = mask.copy()
+    if cnp.PyArray_SIZE(floats) == 0:
+        target.fill(-INFINITY)
+    run_slices(kernels_for(floats).logsumexp, SOFTMAX_COST, floats, target, axes, factor, None, mask, threads)
+    return delivered(target, out, given, floats)

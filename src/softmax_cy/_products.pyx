@@ -1,0 +1,299 @@
+"""softmax_vjp and its three sisters: products with a Jacobian that is never formed."""
+
+import numpy as np
+
+from libc.stdint cimport uint64_t
+
+cimport numpy as cnp
+from numpy cimport ndarray
+
+cimport softmax_cy._layout as _layout
+cimport softmax_cy._threads as _threads
+from softmax_cy._arguments cimport checked_scale, delivered, empty, kernels_for, native_floats, writable
+from softmax_cy._slices cimport run_slices
+from softmax_cy.kernels.table cimport KernelTable, SlicesKernel
+
+cnp.import_array()
+
+# Estimated nanoseconds for a float32 element on one thread.
+cdef double PRODUCT_COST = 0.3
+
+
+cdef enum Product:
+    SOFTMAX_VJP
+    SOFTMAX_JVP
+    LOG_SOFTMAX_VJP
+    LOG_SOFTMAX_JVP
+
+
+cdef inline SlicesKernel product_kernel(const KernelTable *kernels, Product which) noexcept:
+    if which == LOG_SOFTMAX_VJP:
+        return kernels.log_softmax_vjp
+    if which == LOG_SOFTMAX_JVP:
+        return kernels.log_softmax_jvp
+    return kernels.softmax_product
+
+
+cdef object product(
+    Product which, object v, str v_name, object y, str y_name, object axis, object scale, object out,
+    object num_threads,
+):
+    """A product of the vector v with a Jacobian that follows from y."""
+    cdef int threads = _threads.requested_threads(num_threads)
+    cdef ndarray vector = native_floats(v, v_name)
+    cdef ndarray outputs = native_floats(y, y_name)
+    cdef object result_of = widest(v, y)
+    cdef uint64_t axes
+    cdef double factor
+    cdef ndarray target
+    if cnp.PyArray_TYPE(vector) != cnp.PyArray_TYPE(outputs):
+        vector, outputs = (array.astype(np.float64, copy=False) for array in (vector, outputs))
+    factor = checked_scale(scale, vector)
+    if vector.ndim != outputs.ndim or not cnp.PyArray_CompareLists(vector.shape, outputs.shape, vector.ndim):
+        try:
+            vector, outputs = np.broadcast_arrays(vector, outputs)
+        except ValueError:
+            raise ValueError(
+                f"{v_name} of shape {(<object> vector).shape} and {y_name} of shape {(<object> outputs).shape} do not "
+                "broadcast") from None
+    axes = _layout.slice_axes(axis, vector.ndim)
+    if out is None:
+        target = empty(vector.ndim, vector.shape, cnp.PyArray_TYPE(vector))
+    else:
+        target = writable(out, vector.ndim, vector.shape, result_of, vector)
+        if _layout.overlap_partly(vector, target):
+            vector = vector.copy()
+        if _layout.overlap_partly(outputs, target):
+            outputs = outputs.copy()
+    run_slices(
+        product_kernel(kernels_for(vector), which), PRODUCT_COST, vector, target, axes, factor, outputs, None, threads)
+    return delivered(target, out, result_of, vector)
+
+
+cdef object widest(object v, object y):
+    """The input whose dtype the result has: one of 16 bits only if the other is of the same."""
+    dtypes = [array.dtype.newbyteorder("=") for array in (v, y) if isinstance(array, ndarray)]
+    return v if len(dtypes) == 2 and dtypes[0] == dtypes[1] else None
+
+
+def softmax_vjp(grad, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
+    r"""The gradient in the logits, from that in the outputs of softmax (vector-Jacobian product).
+
+    .. math:: \mathrm{dx}_j = \sum_i g_i \frac{\partial y_i}{\partial x_j} = y_j \Bigl(g_j - \sum_i g_i y_i\Bigr)
+
+    Parameters
+    ----------
+    grad : array_like
+        The gradient of something in the outputs of softmax.
+    y : array_like
+        What `softmax` returned. Both inputs broadcast against each other; dtypes as for `softmax`.
+    axis : int, tuple of int or None, optional
+        The axes that the function was taken along. The last by default, all of them for None.
+    scale : float, optional
+        Positive and finite: the derivative is with respect to x in softmax(scale * x).
+    out : ndarray, shape and dtype of the result, optional
+        Where to write the result. May be one of the inputs, if that has the shape of the result.
+    num_threads : int, optional
+        At most so many threads, at least 1. By default what `get_num_threads` returns.
+
+    Returns
+    -------
+    ndarray
+        `out` if that was given. The shape that the inputs broadcast to; their dtype, the wider if they differ.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If `axis` is out of range.
+    TypeError
+        If a dtype is not a supported one, `axis` or `num_threads` is not an integer, `scale` is not a real number, or
+        `out` is not an array of the result's dtype.
+    ValueError
+        If the inputs do not broadcast, an axis is given twice, `scale` is not positive and finite, `out` has another
+        shape or is read-only, or `num_threads` is less than 1.
+
+    Notes
+    -----
+    The part that would cancel, where one class holds nearly everything, is taken off before the sum is formed: the
+    result keeps its digits there.
+
+    References
+    ----------
+    .. [1] I. Goodfellow, Y. Bengio, A. Courville, "Deep Learning", MIT Press, 2016, section 6.2.2.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import softmax_cy
+    >>> y = softmax_cy.softmax(np.array([0.0, 0.0]))
+    >>> softmax_cy.softmax_vjp(np.array([1.0, 0.0]), y)
+    array([ 0.25, -0.25])
+    """
+    return product(SOFTMAX_VJP, grad, "grad", y, "y", axis, scale, out, num_threads)
+
+
+def softmax_jvp(tangent, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
+    r"""How the outputs of softmax move as the logits do (Jacobian-vector product).
+
+    .. math:: \mathrm{dy}_i = \sum_j \frac{\partial y_i}{\partial x_j} t_j = y_i \Bigl(t_i - \sum_j y_j t_j\Bigr)
+
+    Parameters
+    ----------
+    tangent : array_like
+        A direction in the logits.
+    y : array_like
+        What `softmax` returned. Both inputs broadcast against each other; dtypes as for `softmax`.
+    axis : int, tuple of int or None, optional
+        The axes that the function was taken along. The last by default, all of them for None.
+    scale : float, optional
+        Positive and finite: the derivative is with respect to x in softmax(scale * x).
+    out : ndarray, shape and dtype of the result, optional
+        Where to write the result. May be one of the inputs, if that has the shape of the result.
+    num_threads : int, optional
+        At most so many threads, at least 1. By default what `get_num_threads` returns.
+
+    Returns
+    -------
+    ndarray
+        `out` if that was given. The shape that the inputs broadcast to; their dtype, the wider if they differ.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If `axis` is out of range.
+    TypeError
+        If a dtype is not a supported one, `axis` or `num_threads` is not an integer, `scale` is not a real number, or
+        `out` is not an array of the result's dtype.
+    ValueError
+        If the inputs do not broadcast, an axis is given twice, `scale` is not positive and finite, `out` has another
+        shape or is read-only, or `num_threads` is less than 1.
+
+    Notes
+    -----
+    The part that would cancel, where one class holds nearly everything, is taken off before the sum is formed: the
+    result keeps its digits there.
+
+    References
+    ----------
+    .. [1] I. Goodfellow, Y. Bengio, A. Courville, "Deep Learning", MIT Press, 2016, section 6.2.2.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import softmax_cy
+    >>> y = softmax_cy.softmax(np.array([0.0, 0.0]))
+    >>> softmax_cy.softmax_jvp(np.array([1.0, 0.0]), y)
+    array([ 0.25, -0.25])
+    """
+    return product(SOFTMAX_JVP, tangent, "tangent", y, "y", axis, scale, out, num_threads)
+
+
+def log_softmax_vjp(grad, log_y, axis=-1, *, scale=1.0, out=None, num_threads=None):
+    r"""The gradient in the logits, from that in the outputs of log_softmax (vector-Jacobian product).
+
+    .. math:: \mathrm{dx}_j = g_j - e^{\log y_j} \sum_i g_i
+
+    Parameters
+    ----------
+    grad : array_like
+        The gradient of something in the outputs of log_softmax.
+    log_y : array_like
+        What `log_softmax` returned. Both inputs broadcast against each other; dtypes as for `softmax`.
+    axis : int, tuple of int or None, optional
+        The axes that the function was taken along. The last by default, all of them for None.
+    scale : float, optional
+        Positive and finite: the derivative is with respect to x in log_softmax(scale * x).
+    out : ndarray, shape and dtype of the result, optional
+        Where to write the result. May be one of the inputs, if that has the shape of the result.
+    num_threads : int, optional
+        At most so many threads, at least 1. By default what `get_num_threads` returns.
+
+    Returns
+    -------
+    ndarray
+        `out` if that was given. The shape that the inputs broadcast to; their dtype, the wider if they differ.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If `axis` is out of range.
+    TypeError
+        If a dtype is not a supported one, `axis` or `num_threads` is not an integer, `scale` is not a real number, or
+        `out` is not an array of the result's dtype.
+    ValueError
+        If the inputs do not broadcast, an axis is given twice, `scale` is not positive and finite, `out` has another
+        shape or is read-only, or `num_threads` is less than 1.
+
+    Notes
+    -----
+    The sum of the gradient is formed with its rounding errors kept.
+
+    References
+    ----------
+    .. [1] I. Goodfellow, Y. Bengio, A. Courville, "Deep Learning", MIT Press, 2016, section 6.2.2.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import softmax_cy
+    >>> log_y = softmax_cy.log_softmax(np.array([0.0, 0.0]))
+    >>> softmax_cy.log_softmax_vjp(np.array([1.0, 0.0]), log_y)
+    array([ 0.5, -0.5])
+    """
+    return product(LOG_SOFTMAX_VJP, grad, "grad", log_y, "log_y", axis, scale, out, num_threads)
+
+
+def log_softmax_jvp(tangent, log_y, axis=-1, *, scale=1.0, out=None, num_threads=None):
+    r"""How the outputs of log_softmax move as the logits do (Jacobian-vector product).
+
+    .. math:: \mathrm{d}(\log y)_i = t_i - \sum_j e^{\log y_j} t_j
+
+    Parameters
+    ----------
+    tangent : array_like
+        A direction in the logits.
+    log_y : array_like
+        What `log_softmax` returned. Both inputs broadcast against each other; dtypes as for `softmax`.
+    axis : int, tuple of int or None, optional
+        The axes that the function was taken along. The last by default, all of them for None.
+    scale : float, optional
+        Positive and finite: the derivative is with respect to x in log_softmax(scale * x).
+    out : ndarray, shape and dtype of the result, optional
+        Where to write the result. May be one of the inputs, if that has the shape of the result.
+    num_threads : int, optional
+        At most so many threads, at least 1. By default what `get_num_threads` returns.
+
+    Returns
+    -------
+    ndarray
+        `out` if that was given. The shape that the inputs broadcast to; their dtype, the wider if they differ.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If `axis` is out of range.
+    TypeError
+        If a dtype is not a supported one, `axis` or `num_threads` is not an integer, `scale` is not a real number, or
+        `out` is not an array of the result's dtype.
+    ValueError
+        If the inputs do not broadcast, an axis is given twice, `scale` is not positive and finite, `out` has another
+        shape or is read-only, or `num_threads` is less than 1.
+
+    Notes
+    -----
+    The part that would cancel, where one class holds nearly everything, is taken off before the sum is formed: the
+    result keeps its digits there.
+
+    References
+    ----------
+    .. [1] I. Goodfellow, Y. Bengio, A. Courville, "Deep Learning", MIT Press, 2016, section 6.2.2.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import softmax_cy
+    >>> log_y = softmax_cy.log_softmax(np.array([0.0, 0.0]))
+    >>> softmax_cy.log_softmax_jvp(np.array([1.0, 0.0]), log_y)
+    array([ 0.5, -0.5])
+    """
+    return product(LOG_SOFTMAX_JVP, tangent, "tangent", log_y, "log_y", axis, scale, out, num_threads)

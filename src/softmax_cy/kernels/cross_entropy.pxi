@@ -1,0 +1,234 @@
+# Cross-entropy of logits x against a target, and its gradient.
+#
+# Every target comes down to a coefficient a class: w_c * q_c with the probability q_c, smoothed to
+# (1 - e) * q_c + e / n; an index is a probability of 1. Then
+#
+#   loss = sum_c coefficient_c * (log sum exp x - x_c)
+#   grad_c = p_c * sum(coefficients) - coefficient_c
+#
+# Design:
+# 1. log sum exp x - x_c is (over - (x_c - top)), as in log.pxi: two parts of one sign.
+# 2. At the target, p_c - 1 would cancel where the class is nearly certain; the sum of the other exponentials, which
+#    log_sum has, gives it with all its digits.
+# 3. A coefficient of 0 leaves its class out, whatever the logit: 0 * inf is 0 here.
+
+cdef inline vreal loss_terms(vreal x, vreal coefficient, LogSum sum_) noexcept nogil:
+    cdef real over = <real> (sum_.over.hi + sum_.over.lo)
+    cdef vreal minus_log_p = v_sub(v_set(over), v_sub(x, v_set(sum_.top)))
+    return v_where_unequal(coefficient, v_set(0), v_mul(coefficient, minus_log_p))
+
+
+cdef struct Coefficients:
+    const real *weight      # NULL: all 1
+    const real *target      # probabilities, side by side; NULL: of the uniform part alone
+    real of_target          # 1 - smoothing
+    real uniform            # smoothing / n
+
+
+cdef inline vreal coefficients_at(Coefficients c, Py_ssize_t i, Py_ssize_t count) noexcept nogil:
+    """`count` of them from i on, zero in the rest of the lanes."""
+    cdef vreal a = v_set(c.uniform)
+    if c.target != NULL:
+        a = v_fma(v_load_first(c.target + i, count, 0), v_set(c.of_target), a)
+    if c.weight != NULL:
+        a = v_mul(a, v_load_first(c.weight + i, count, 0))
+    return v_keep_first(a, count)
+
+
+cdef inline real real_element(const char *slice_, const Elements *elements, Py_ssize_t i) noexcept nogil:
+    cdef Py_ssize_t offset
+    run_at(elements, i, &offset)
+    return real_at(<const real *> (slice_ + offset))
+
+
+cdef struct Sums:
+    # Over the classes of one slice.
+    total loss
+    total coefficients
+
+
+cdef inline Coefficients block_coefficients(
+    const CrossEntropySlices *all, const char *target, Py_ssize_t start, Py_ssize_t count, char *scratch
+) noexcept nogil:
+    cdef Coefficients c
+    c.of_target = <real> (1 - all.smoothing)
+    c.uniform = <real> (all.smoothing / all.length)
+    c.weight = NULL
+    c.target = NULL
+    if all.weight != NULL and (all.target_elements != NULL or c.uniform != 0):
+        c.weight = <const real *> all.weight + start
+    if all.target_elements != NULL:
+        gather(target, all.target_elements, start, count, scratch, sizeof(real))
+        c.target = <const real *> scratch
+    return c
+
+
+cdef inline Sums sums_of(
+    const CrossEntropySlices *all, const Slice *s, const char *target, LogSum sum_, char *scratch
+) noexcept nogil:
+    """Of the part of the coefficients that is not an index."""
+    cdef char *half = scratch + BLOCK_BYTES // 2
+    cdef Py_ssize_t start = 0, count, i, lanes
+    cdef Coefficients c
+    cdef const real *x
+    cdef vsum loss, coefficients
+    cdef vreal a, terms, plain = v_set(0)
+    cdef Sums result
+    result.loss.hi = result.loss.lo = result.coefficients.hi = result.coefficients.lo = 0
+    while start < all.length:
+        count = half_block_at(start, all.length)
+        x = <const real *> fetch(s, start, count, scratch)
+        c = block_coefficients(all, target, start, count, half)
+        loss = signed_start()
+        coefficients = signed_start()
+        i = 0
+        while i < count:
+            lanes = min(count - i, LANES)
+            a = coefficients_at(c, i, lanes)
+            coefficients = signed_add(coefficients, a)
+            terms = loss_terms(v_load_first(x + i, lanes, 0), a, sum_)
+            loss = signed_add(loss, terms)
+            plain = v_add(plain, terms)
+            i += LANES
+        result.loss = total_add(result.loss, signed_total(loss))
+        result.coefficients = total_add(result.coefficients, signed_total(coefficients))
+        start += count
+    if result.loss.hi + result.loss.lo != result.loss.hi + result.loss.lo:
+        # An infinite loss has no rounding error to recover: infinity less infinity is NaN.
+        result.loss.hi = v_sum_across(plain)
+        result.loss.lo = 0
+    return result
+
+
+cdef inline reciprocal reciprocal_of(LogSum sum_) noexcept nogil:
+    """One over the sum of all exponentials, as shift_to(top) raises them."""
+    cdef Shift shift = shift_to(sum_.top, 1)
+    cdef double largest = v_first(exp_shifted(v_set(sum_.top), shift, False).value)
+    cdef total t
+    t.hi = sum_.ties
+    t.lo = 0
+    t = total_add(t, sum_.others)
+    t.hi *= largest
+    t.lo *= largest
+    return total_reciprocal(t)
+
+
+cdef inline void gradient(
+    const CrossEntropySlices *all, const Slice *s, const char *target, LogSum sum_, real coefficient_sum, char *scratch
+) noexcept nogil:
+    """p_c * coefficient_sum less the part of the coefficients that is not an index, times the factor."""
+    cdef char *half = scratch + BLOCK_BYTES // 2
+    cdef Shift shift = shift_to(sum_.top, 1)
+    cdef reciprocal r = reciprocal_of(sum_)
+    cdef Py_ssize_t start = 0, count, i, lanes
+    cdef Coefficients c
+    cdef const real *x
+    cdef real *q
+    cdef vreal a
+    while start < all.length:
+        count = half_block_at(start, all.length)
+        x = <const real *> fetch(s, start, count, scratch)
+        c = block_coefficients(all, target, start, count, half)
+        q = <real *> room_for(s, start, scratch)
+        i = 0
+        while i < count:
+            lanes = min(count - i, LANES)
+            a = finished(v_load_first(x + i, lanes, 0), shift, r, False)
+            a = v_sub(v_mul(a, v_set(coefficient_sum)), coefficients_at(c, i, lanes))
+            v_store_first(q + i, v_mul(a, v_set(<real> all.grad_factor)), lanes)
+            i += LANES
+        deliver(s, start, count, scratch, 0)
+        start += count
+
+
+cdef inline real gradient_at_index(
+    const CrossEntropySlices *all, real x, LogSum sum_, real weight, real of_index
+) noexcept nogil:
+    """of_index * (p - 1) + uniform * (p * sum(weight) - weight)."""
+    cdef double others = sum_.others.hi + sum_.others.lo
+    cdef double whole = sum_.ties + others
+    cdef double uniform = all.smoothing / all.length
+    cdef double p, rest
+    if x == sum_.top:
+        p = 1 / whole
+        rest = (sum_.ties - 1 + others) / whole
+    else:
+        # Far from 1, so taking it from 1 loses nothing.
+        p = v_first(finished(v_set(x), shift_to(sum_.top, 1), reciprocal_of(sum_), False))
+        rest = 1 - p
+    p = uniform * (p * all.weight_sum - weight) if uniform != 0 else 0
+    return <real> (all.grad_factor * (p - of_index * rest))
+
+
+cdef inline real rounded_sum(double a, real b, total t) noexcept nogil:
+    """a * (t - b), for the loss of one class."""
+    return <real> a * product_plus_total(-1, b, t)
+
+
+cdef void cross_entropy_slice(
+    const CrossEntropySlices *all, const Slices *geometry, Py_ssize_t i, char *scratch
+) noexcept nogil:
+    cdef Slice s = slice_at(geometry, i)
+    cdef const char *target = all.target + i * all.target_next
+    cdef char *loss_at = all.loss + i * all.loss_next
+    cdef bint is_index = all.target_elements == NULL
+    cdef int64_t index = 0
+    cdef Py_ssize_t offset
+    cdef real weight = 1, of_index = 0, x_index = 0, loss = 0, coefficient_sum = 0, value
+    cdef LogSum sum_
+    cdef Sums sums
+    cdef real top
+    if is_index:
+        memcpy(&index, target, sizeof(index))
+        if all.any_ignored and index == all.ignored:
+            memcpy(loss_at, &loss, sizeof(real))
+            if all.grad != NULL:
+                deliver_value(&s, scratch, 0, 0)
+            return
+        if all.weight != NULL:
+            weight = real_at(<const real *> all.weight + index)
+        of_index = <real> (1 - all.smoothing) * weight
+        x_index = real_element(s.x, all.x_elements, index)
+    top = slice_max(&s, scratch)
+    if not has_softmax(top):
+        loss = NAN
+        memcpy(loss_at, &loss, sizeof(real))
+        if all.grad != NULL:
+            deliver_value(&s, scratch, NAN, 0)
+        return
+    sum_ = log_sum(&s, top, scratch)
+    if is_index:
+        if of_index != 0:
+            # x_index - top is exact, or far from 0: then half an ulp of it is half an ulp of the loss.
+            loss = rounded_sum(of_index, x_index - top, sum_.over)
+        coefficient_sum = of_index
+    if not is_index or all.smoothing != 0:
+        sums = sums_of(all, &s, target, sum_, scratch)
+        loss += <real> (sums.loss.hi + sums.loss.lo)
+        coefficient_sum += <real> (sums.coefficients.hi + sums.coefficients.lo)
+    loss += 0 * <real> sum_.over.hi     # NaN among the logits is NaN, even where nothing is asked of the slice
+    memcpy(loss_at, &loss, sizeof(real))
+    if all.grad != NULL:
+        gradient(all, &s, target, sum_, coefficient_sum, scratch)
+        if is_index:
+            value = gradient_at_index(all, x_index, sum_, weight, of_index)
+            run_at(all.grad_elements, index, &offset)
+            memcpy(s.out + offset, &value, sizeof(real))
+
+
+cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
+    cdef Scratch memory
+    cdef Slices geometry
+    cdef Py_ssize_t i
+    memset(&geometry, 0, sizeof(Slices))
+    geometry.x = all.x
+    geometry.out = all.grad
+    geometry.count = all.count
+    geometry.length = all.length
+    geometry.x_next = all.x_next
+    geometry.out_next = all.grad_next
+    geometry.x_elements = all.x_elements
+    geometry.out_elements = all.grad_elements
+    geometry.scale = 1
+    for i in range(all.count):
+        cross_entropy_slice(all, &geometry, i, aligned(&memory))

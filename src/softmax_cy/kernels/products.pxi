@@ -1,0 +1,154 @@
+# Products with the Jacobians of softmax and log_softmax, without the Jacobians.
+#
+# With y = softmax(x) and v any vector:
+#
+#   softmax        vjp and jvp    y * (v - sum(y * v))                     the Jacobian is symmetric
+#   log_softmax    vjp            v - y * sum(v)
+#   log_softmax    jvp            v - sum(y * v)
+#
+# Design:
+# 1. Where one class holds nearly everything, v - sum(y * v) cancels there, and with it all the digits that matter. The
+#    sum of y being 1, any constant may be taken off v first. With c = sum(y * v), rounded, d = v - c and what follows,
+#    d - sum(y * d), the second sum makes good what the first one lost; and c is never larger than the terms are. (v at
+#    the largest y, the obvious constant, is: where no class dominates that loses three digits out of seven.)
+# 2. The sums are of numbers of both signs, so each error is recovered by Knuth's TwoSum (sums.h).
+
+cdef enum Product:
+    SOFTMAX_PRODUCT
+    LOG_SOFTMAX_VJP
+    LOG_SOFTMAX_JVP
+
+
+cdef struct Pair:
+    # A block of both inputs, side by side.
+    const real *v
+    const real *y
+
+
+cdef inline Pair fetch_pair(
+    const Slices *all, const char *v, const char *y, Py_ssize_t start, Py_ssize_t count, char *scratch
+) noexcept nogil:
+    """`count` is at most half a block."""
+    cdef Py_ssize_t bytes_ = start * <Py_ssize_t> sizeof(real)
+    cdef char *half = scratch + BLOCK_BYTES // 2
+    cdef Pair pair
+    pair.v = <const real *> (v + bytes_)
+    pair.y = <const real *> (y + bytes_)
+    if not contiguous(all.x_elements):
+        gather(v, all.x_elements, start, count, scratch, sizeof(real))
+        pair.v = <const real *> scratch
+    if not contiguous(all.y_elements):
+        gather(y, all.y_elements, start, count, half, sizeof(real))
+        pair.y = <const real *> half
+    return pair
+
+
+cdef inline Py_ssize_t half_block_at(Py_ssize_t start, Py_ssize_t length) noexcept nogil:
+    return min(length - start, block_length() // 2)
+
+
+cdef inline real real_at(const real *p) noexcept nogil:
+    """*p, at any address."""
+    cdef real value
+    memcpy(&value, p, sizeof(real))
+    return value
+
+
+cdef inline vreal probability(vreal log_y, Shift shift) noexcept nogil:
+    """exp(log_y); `shift` is shift_to(0, 1)."""
+    return v_lower(exp_shifted(log_y, shift, True).value)
+
+
+cdef inline vreal summand(vreal v, vreal y, real centre, Shift shift, Product product) noexcept nogil:
+    if product == LOG_SOFTMAX_VJP:
+        return v
+    if product == LOG_SOFTMAX_JVP:
+        y = probability(y, shift)
+    return v_mul(y, v_sub(v, v_set(centre)))
+
+
+cdef inline vreal product_of(
+    vreal v, vreal y, real centre, real sum_, real scale, Shift shift, Product product
+) noexcept nogil:
+    if product == LOG_SOFTMAX_VJP:
+        return v_mul(v_set(scale), v_fma(probability(y, shift), v_set(-sum_), v))
+    v = v_mul(v_set(scale), v_sub(v_sub(v, v_set(centre)), v_set(sum_)))
+    return v if product == LOG_SOFTMAX_JVP else v_mul(y, v)
+
+
+cdef inline real sum_of_terms(
+    const Slices *all, const char *v, const char *y, real centre, Shift shift, char *scratch, Product product
+) noexcept nogil:
+    cdef Py_ssize_t start = 0, count, i
+    cdef Pair pair
+    cdef vsum s
+    cdef vreal a
+    cdef total t
+    t.hi = t.lo = 0
+    while start < all.length:
+        count = half_block_at(start, all.length)
+        pair = fetch_pair(all, v, y, start, count, scratch)
+        s = signed_start()
+        i = 0
+        while i + LANES <= count:
+            s = signed_add(s, summand(v_load(pair.v + i), v_load(pair.y + i), centre, shift, product))
+            i += LANES
+        if i < count:
+            a = summand(
+                v_load_first(pair.v + i, count - i, centre), v_load_first(pair.y + i, count - i, 0),
+                centre, shift, product)
+            s = signed_add(s, v_keep_first(a, count - i))
+        t = total_add(t, signed_total(s))
+        start += count
+    return <real> (t.hi + t.lo)
+
+
+cdef inline void product_slice(
+    const Slices *all, const char *v, const char *y, char *out, char *scratch, Product product
+) noexcept nogil:
+    cdef real scale = <real> all.scale, centre = 0, sum_
+    cdef Shift shift = shift_to(0, 1)
+    cdef Py_ssize_t start = 0, count, i
+    cdef Pair pair
+    cdef real *q
+    if product != LOG_SOFTMAX_VJP:
+        centre = sum_of_terms(all, v, y, 0, shift, scratch, product)
+    sum_ = sum_of_terms(all, v, y, centre, shift, scratch, product)
+    while start < all.length:
+        count = half_block_at(start, all.length)
+        pair = fetch_pair(all, v, y, start, count, scratch)
+        q = <real *> (out + start * <Py_ssize_t> sizeof(real))
+        if not contiguous(all.out_elements):
+            q = <real *> scratch
+        i = 0
+        while i + LANES <= count:
+            v_store(q + i, product_of(
+                v_load(pair.v + i), v_load(pair.y + i), centre, sum_, scale, shift, product))
+            i += LANES
+        if i < count:
+            v_store_first(q + i, product_of(
+                v_load_first(pair.v + i, count - i, 0), v_load_first(pair.y + i, count - i, 0),
+                centre, sum_, scale, shift, product), count - i)
+        if not contiguous(all.out_elements):
+            scatter(scratch, sizeof(real), out, all.out_elements, start, count)
+        start += count
+
+
+cdef inline void product_slices(const Slices *all, Product product) noexcept nogil:
+    cdef Scratch memory
+    cdef Py_ssize_t i
+    for i in range(all.count):
+        product_slice(
+            all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, aligned(&memory), product)
+
+
+cdef void softmax_product_slices(const Slices *slices) noexcept nogil:
+    product_slices(slices, SOFTMAX_PRODUCT)
+
+
+cdef void log_softmax_vjp_slices(const Slices *slices) noexcept nogil:
+    product_slices(slices, LOG_SOFTMAX_VJP)
+
+
+cdef void log_softmax_jvp_slices(const Slices *slices) noexcept nogil:
+    product_slices(slices, LOG_SOFTMAX_JVP)

@@ -1,0 +1,690 @@
+"""axis, scale, where, dtype, keepdims and out, for softmax, log_softmax and logsumexp alike."""
+
+from itertools import permutations
+from types import SimpleNamespace
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import twin
+from conftest import fma_variants_under_test
+from softmax_cy import _dispatch, log_softmax, logsumexp, softmax
+from test_softmax import layouts
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+
+# logsumexp's are counted as `twin.logsumexp_and_unit` tells.
+ULPS = 2.0
+
+inf, nan = np.inf, np.nan
+
+any_operation = pytest.mark.parametrize("operation", [softmax, log_softmax, logsumexp], ids=lambda f: f.__name__)
+same_shape = pytest.mark.parametrize("operation", [softmax, log_softmax], ids=lambda f: f.__name__)
+
+
+def ulps(operation, result, x, axis=-1, **options):
+    """The distance of a result to the twin's."""
+    if operation is logsumexp:
+        return twin.ulps(result, *twin.logsumexp_and_unit(x, axis, **options))
+    return twin.ulps(result, getattr(twin, operation.__name__)(x, axis, **options))
+
+
+def bits(array):
+    """The bytes, so that NaN equals NaN and 0 differs from -0."""
+    return np.ascontiguousarray(array).tobytes()
+
+
+# ---- any call ----------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def strided_views(draw, shape, dtype):
+    """A view of this shape, inside something larger, its axes in any order and with steps of either sign."""
+    steps = [draw(st.sampled_from([1, 1, 1, 2, 3, -1, -2])) for _ in shape]
+    order = draw(st.permutations(range(len(shape))))
+    memory = np.zeros([shape[d] * abs(steps[d]) + 2 for d in order], dtype)
+    every = [slice(1, 1 + n * abs(step), abs(step)) for n, step in zip(shape, steps, strict=True)]
+    view = memory.transpose(np.argsort(order))[(*every, ...)]
+    return np.flip(view, [d for d, step in enumerate(steps) if step < 0])[...]
+
+
+@st.composite
+def calls(draw):
+    """Any input in any layout, any options, and somewhere to write."""
+    dtype = np.dtype(draw(st.sampled_from([np.float32, np.float64])))
+    shape = tuple(draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, 5, 7, 18]), max_size=4)))
+    axes = st.integers(-max(len(shape), 1), max(len(shape), 1) - 1)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+
+    x = draw(strided_views(shape, dtype))
+    x[...] = twin.family(draw(st.sampled_from(twin.FAMILIES)), (*shape, 1), dtype, rng)[..., 0]
+    for special in draw(st.lists(st.sampled_from([inf, -inf, nan]), max_size=3)):
+        x[rng.random(shape) < 0.05] = special
+    if x.size and draw(st.booleans()):
+        repeated = draw(st.sampled_from([*range(x.ndim), None]))
+        x = np.broadcast_to(x[tuple(slice(0, 1 if d == repeated else None) for d in range(x.ndim))], shape)
+
+    unique = st.lists(axes, max_size=max(len(shape), 1), unique_by=lambda axis: axis % max(len(shape), 1))
+    options = {
+        "axis": draw(axes | st.none() | unique.map(tuple)),
+        "scale": draw(st.sampled_from([1.0, 1.0, 1 / 3, 12.5, 1e-3, 2])),
+    }
+    if draw(st.booleans()):
+        mask_shape = [draw(st.sampled_from([n, n, 1])) for n in shape][draw(st.integers(0, len(shape))) :]
+        mask = options["where"] = draw(strided_views(mask_shape, bool))
+        mask[...] = rng.random(mask_shape) < draw(st.sampled_from([0, 0.5, 0.9, 1]))
+    return SimpleNamespace(x=x, options=options, out=draw(st.none() | strided_views(shape, dtype)))
+
+
+many_examples = settings(
+    max_examples=100,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    # The fixture is the variant, which is the same for all examples.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@same_shape
+@many_examples
+@given(call=calls())
+def test_any_call_agrees_with_the_twin(operation, variant, call):
+    before = call.x.copy()
+    y = operation(call.x, **call.options, out=call.out)
+    assert call.out is None or y is call.out
+    assert y.dtype == call.x.dtype
+    assert ulps(operation, y, call.x, **call.options) <= ULPS
+    np.testing.assert_array_equal(call.x, before)
+
+
+@many_examples
+@given(call=calls(), keepdims=st.booleans())
+def test_any_call_of_logsumexp_agrees_with_the_twin(variant, call, keepdims):
+    y = logsumexp(call.x, **call.options, keepdims=keepdims)
+    assert y.dtype == call.x.dtype
+    assert ulps(logsumexp, y, call.x, **call.options, keepdims=keepdims) <= ULPS
+
+
+# ---- corners -----------------------------------------------------------------------------------------------------
+
+T, F = True, False
+
+# input, options; softmax, log_softmax, logsumexp, each to the last bit
+CORNERS = {
+    "one element": ([3], {}, [1], [0], 3),
+    "one element, scaled": ([[3], [5]], {"scale": 2}, [[1], [1]], [[0], [0]], [6, 10]),
+    "no element": (np.ones((2, 0)), {}, np.ones((2, 0)), np.ones((2, 0)), [-inf, -inf]),
+    "no slice": (np.ones((0, 2)), {}, np.ones((0, 2)), np.ones((0, 2)), np.ones(0)),
+    "one slice without an element": (np.ones((0, 2)), {"axis": None}, np.ones((0, 2)), np.ones((0, 2)), -inf),
+    "zero dimensions": (3, {"scale": 0.5}, 1, 0, 1.5),
+    "zero dimensions, first axis": (3, {"axis": 0}, 1, 0, 3),
+    "zero dimensions, all axes": (3, {"axis": None}, 1, 0, 3),
+    "zero dimensions, a tuple": (3, {"axis": (0,)}, 1, 0, 3),
+    "zero dimensions, no axes": (3, {"axis": ()}, 1, 0, 3),
+    "zero dimensions, kept": (3, {"where": T}, 1, 0, 3),
+    "zero dimensions, dropped": (3, {"where": F}, 0, -inf, -inf),
+    "nothing but -inf": ([-inf, -inf], {}, [nan, nan], [nan, nan], -inf),
+    "-inf": ([-inf, 2, -inf], {}, [0, 1, 0], [-inf, 0, -inf], 2),
+    "+inf": ([1, inf, -inf], {}, [nan] * 3, [nan] * 3, inf),
+    "+inf twice": ([inf, inf], {}, [nan] * 2, [nan] * 2, inf),
+    "NaN": ([1, nan, -inf], {}, [nan] * 3, [nan] * 3, nan),
+    "NaN and +inf": ([inf, nan], {}, [nan] * 2, [nan] * 2, nan),
+    "-inf, scaled": ([-inf, 2], {"scale": 0.5}, [0, 1], [-inf, 0], 1),
+    "nothing but -inf, scaled": ([-inf, -inf], {"scale": 0.5}, [nan, nan], [nan, nan], -inf),
+    "+inf, scaled": ([1, inf], {"scale": 0.5}, [nan, nan], [nan, nan], inf),
+    "NaN, scaled": ([1, nan], {"scale": 0.5}, [nan, nan], [nan, nan], nan),
+    "far below, scaled": ([0, -(2.0**100)], {"scale": 2}, [1, 0], [0, -(2.0**101)], 0),
+    "all axes": ([[-inf, 2], [-inf, -inf]], {"axis": None}, [[0, 1], [0, 0]], [[-inf, 0], [-inf, -inf]], 2),
+    "two of three axes": (
+        [[[2, 5], [-inf, -inf]], [[-inf, -inf], [-inf, -inf]]],
+        {"axis": (1, 0)},
+        [[[1, 1], [0, 0]], [[0, 0], [0, 0]]],
+        [[[0, 0], [-inf, -inf]], [[-inf, -inf], [-inf, -inf]]],
+        [2, 5],
+    ),
+    "no axes": ([1, -2], {"axis": ()}, [1, 1], [0, 0], [1, -2]),
+    "no axes, scaled": ([1, -2], {"axis": (), "scale": 2}, [1, 1], [0, 0], [2, -4]),
+    "no axes, masked": ([1, nan], {"axis": (), "where": [T, F]}, [1, 0], [0, -inf], [1, -inf]),
+    "no axes, special": ([nan, inf, -inf], {"axis": ()}, [nan] * 3, [nan] * 3, [nan, inf, -inf]),
+    "one kept": ([1, 2, 3], {"where": [F, T, F]}, [0, 1, 0], [-inf, 0, -inf], 2),
+    "one kept, scaled": ([1, 2, 3], {"where": [F, T, F], "scale": 4}, [0, 1, 0], [-inf, 0, -inf], 8),
+    "none kept": ([1, 2, 3], {"where": [F, F, F]}, [0, 0, 0], [-inf] * 3, -inf),
+    "none kept of NaN and inf": ([nan, inf, -inf], {"where": F}, [0, 0, 0], [-inf] * 3, -inf),
+    "dropped NaN": ([nan, 2], {"where": [F, T]}, [0, 1], [-inf, 0], 2),
+    "dropped +inf": ([inf, 2], {"where": [F, T]}, [0, 1], [-inf, 0], 2),
+    "dropped -inf": ([-inf, 2], {"where": [F, T]}, [0, 1], [-inf, 0], 2),
+    "dropped maximum": ([1e38, 2], {"where": [F, T]}, [0, 1], [-inf, 0], 2),
+    "kept NaN": ([nan, 1, 2], {"where": [T, F, T]}, [nan, 0, nan], [nan, -inf, nan], nan),
+    "kept +inf": ([inf, 1, 2], {"where": [T, F, T]}, [nan, 0, nan], [nan, -inf, nan], inf),
+    "kept +inf, dropped NaN": ([inf, nan], {"where": [T, F]}, [nan, 0], [nan, -inf], inf),
+    "kept NaN, dropped +inf": ([inf, nan], {"where": [F, T]}, [0, nan], [-inf, nan], nan),
+    "kept -inf alone": ([-inf, 1], {"where": [T, F]}, [nan, 0], [nan, -inf], -inf),
+    "kept -inf beside a number": ([-inf, 5, 7], {"where": [T, T, F]}, [0, 1, 0], [-inf, 0, -inf], 5),
+    "mask of rows": (
+        [[1, 2], [3, 4]],
+        {"where": [[T], [F]], "axis": 0},
+        [[1, 1], [0, 0]],
+        [[0, 0], [-inf] * 2],
+        [1, 2],
+    ),
+    "mask of columns": ([[1, 2], [3, 4]], {"where": [T, F]}, [[1, 0], [1, 0]], [[0, -inf], [0, -inf]], [1, 3]),
+    "mask of all axes": (
+        [[1, 2], [3, 4]],
+        {"where": [[F, F], [T, F]], "axis": None},
+        [[0, 0], [1, 0]],
+        [[-inf, -inf], [0, -inf]],
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_corners(name, variant, dtype):
+    x, options, *expected = CORNERS[name]
+    x = np.array(x, dtype)
+    for operation, result in zip((softmax, log_softmax, logsumexp), expected, strict=True):
+        y = operation(x, **options)
+        assert isinstance(y, np.ndarray)
+        np.testing.assert_array_equal(y, np.array(result, dtype), strict=True, err_msg=operation.__name__)
+        out = np.full(y.shape, -7, dtype)
+        assert operation(x, **options, out=out) is out
+        np.testing.assert_array_equal(out, y)
+
+
+# ---- axis --------------------------------------------------------------------------------------------------------
+
+
+@any_operation
+@pytest.mark.parametrize("shape", [(3, 4), (4, 3, 5), (2, 3, 4, 5), (2, 1, 70, 40), (3, 2, 50, 50)])
+def test_a_tuple_of_axes_is_one_slice_in_any_order_and_layout(operation, shape, variant, dtype, rng):
+    x = rng.standard_normal(shape).astype(dtype)
+    for axes in [(0, 1), (0, -1), (-2, -1), tuple(range(len(shape)))]:
+        rest = [d for d in range(len(shape)) if d not in {axis % len(shape) for axis in axes}]
+        order = rest + [d for d in range(len(shape)) if d not in rest]
+        flat = operation(x.transpose(order).reshape([shape[d] for d in rest] + [-1]).copy())
+        if operation is logsumexp:
+            expected = flat
+        else:
+            expected = flat.reshape([shape[d] for d in order]).transpose(np.argsort(order))
+        for permuted in list(permutations(axes))[:5]:
+            assert bits(operation(x, permuted)) == bits(expected), permuted
+        for name, view in layouts(x).items():
+            assert bits(operation(view, axes)) == bits(expected), (axes, name)
+
+
+@any_operation
+def test_all_axes_are_one_slice(operation, variant, dtype, rng):
+    for shape in [(7,), (3, 4), (2, 3, 40), (2, 50, 60)]:
+        x = rng.standard_normal(shape).astype(dtype)
+        for name, view in layouts(x).items():
+            assert bits(operation(view, None)) == bits(operation(x.ravel())), (shape, name)
+
+
+@same_shape
+def test_results_of_a_tuple_add_up_to_one_over_all_its_axes(operation, variant, dtype, rng):
+    y = operation(rng.standard_normal((3, 40, 5)).astype(dtype), (0, 2))
+    total = (y if operation is softmax else np.exp(y.astype(twin.WIDE))).sum(axis=(0, 2), dtype=twin.WIDE)
+    np.testing.assert_allclose(total.astype(float), np.ones(40), rtol=10 * np.finfo(dtype).eps)
+
+
+@any_operation
+def test_one_axis_in_a_tuple_is_that_axis(operation, variant, dtype, rng):
+    x = rng.standard_normal((3, 4, 5)).astype(dtype)
+    for axis in (0, 1, 2, -1, np.int8(1)):
+        assert bits(operation(x, (axis,))) == bits(operation(x, axis)) == bits(operation(x, int(axis)))
+
+
+@any_operation
+def test_axes_of_length_one_make_no_difference(operation, variant, dtype, rng):
+    x = rng.standard_normal((1, 5, 1, 40, 1)).astype(dtype)
+    expected = bits(operation(x, 3))
+    for axes in [(0, 3), (3, 2), (0, 2, 3, 4), (-1, -2)]:
+        assert bits(operation(x, axes)) == expected, axes
+
+
+# ---- scale -------------------------------------------------------------------------------------------------------
+
+
+@any_operation
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 1 / 3, 1, 3, 12.7, 4e4])
+def test_the_product_is_not_rounded(operation, scale, variant, dtype, rng):
+    """With an offset of 1e4 or 1e6 the rounding of scale * x would be far more than the bound."""
+    for name in twin.FAMILIES:
+        for shape in ((20, 5), (3, 37), (1, 2050)):
+            x = twin.family(name, shape, dtype, rng)
+            assert ulps(operation, operation(x, scale=scale), x, scale=scale) <= ULPS, (name, shape)
+
+
+@any_operation
+def test_the_product_may_leave_the_range(operation, variant, dtype):
+    """Where a rounded product would overflow or be subnormal and the exact one is not."""
+    info = np.finfo(dtype)
+    for x, scale in [
+        ([info.max, -info.max, 0], 10),
+        ([info.max, info.max / 2, info.max], 1e10),
+        ([-info.max, -info.max / 4, -info.max / 2], 8),
+        ([info.tiny, 2 * info.tiny, 5 * info.tiny], 1 / info.tiny),
+        ([100 * info.smallest_subnormal, 2 * info.smallest_subnormal], 0.01 * info.max),
+        ([info.max, 0.999 * info.max, 0], 20 / info.max),
+        ([info.tiny, -info.tiny, 0], 0.3),
+    ]:
+        values = np.array([x], dtype)
+        assert ulps(operation, operation(values, scale=scale), values, scale=scale) <= ULPS, (x, scale)
+
+
+@any_operation
+def test_scale_is_converted_to_the_dtype_of_the_computation(operation, variant, rng):
+    x = (1e3 * rng.standard_normal((3, 40))).astype(np.float32)
+    assert bits(operation(x, scale=0.1)) == bits(operation(x, scale=np.float32(0.1)))
+    half = x.astype(np.float16)
+    assert bits(operation(half, scale=0.1)) == bits(operation(half, scale=np.float32(0.1)))
+    wide = x.astype(np.float64)
+    assert bits(operation(wide, scale=0.1)) != bits(operation(wide, scale=float(np.float32(0.1))))
+    assert bits(operation(wide, scale=0.1, dtype=np.float32)) == bits(operation(x, scale=0.1))
+
+
+@any_operation
+def test_scale_may_be_any_real_number(operation, dtype):
+    x = np.array([1, 2, 4], dtype)
+    for two in (2, 2.0, np.float32(2), np.float16(2), np.int64(2), np.array(2.0)):
+        assert bits(operation(x, scale=two)) == bits(operation(x, scale=2.0))
+    assert bits(operation(x, scale=1)) == bits(operation(x))
+
+
+@any_operation
+def test_a_power_of_two_as_scale_is_the_input_scaled(operation, variant, dtype, rng):
+    """The values are the same, then, and so are the digits asked for."""
+    x = rng.standard_normal((5, 70)).astype(dtype)
+    for scale in (0.25, 2, 64):
+        y = operation(x, scale=scale)
+        assert ulps(operation, y, (scale * x).astype(dtype)) <= ULPS
+
+
+# ---- where -------------------------------------------------------------------------------------------------------
+
+
+@any_operation
+@pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 100, 2049, 4097, 10_007, 70_001])
+def test_dropped_elements_take_no_part(operation, length, variant, dtype, rng):
+    """Whatever they hold."""
+    x = twin.family("wide normal", (3, length), dtype, rng)
+    mask = rng.random(x.shape) < 0.7
+    mask[1] = False
+    expected = operation(np.where(mask, x, 0).astype(dtype), where=mask)
+    assert ulps(operation, expected, x, where=mask) <= ULPS
+    for noise in (nan, inf, -inf, np.finfo(dtype).max):
+        noisy = x.copy()
+        noisy[~mask] = noise
+        y = operation(noisy, where=mask)
+        assert bits(y) == bits(expected), noise
+        if operation is not logsumexp:
+            assert (y[~mask] == (0 if operation is softmax else -inf)).all()
+
+
+@any_operation
+def test_every_single_place_kept_or_dropped(operation, variant, dtype, rng):
+    for length in (5, 16, 33, 70):
+        x = np.broadcast_to(rng.standard_normal(length).astype(dtype), (length, length))
+        for mask in (np.eye(length, dtype=bool), ~np.eye(length, dtype=bool)):
+            assert ulps(operation, operation(x, where=mask), x, where=mask) <= ULPS
+            assert ulps(operation, operation(x, 0, where=mask), x, 0, where=mask) <= ULPS
+
+
+@same_shape
+def test_dropped_elements_of_a_slice_that_is_nan(operation, variant, dtype, rng):
+    dropped = 0 if operation is softmax else -inf
+    for length in (2, 9, 17, 100, 4097, 10_007):
+        for special in (nan, inf):
+            x = rng.standard_normal((3, length)).astype(dtype)
+            mask = rng.random(x.shape) < 0.5
+            mask[1, [0, -1]] = [True, False]
+            x[1, 0] = special
+            y = operation(x, where=mask)
+            assert np.isnan(y[1, mask[1]]).all()
+            assert (y[~mask] == dropped).all()
+            assert not np.isnan(y[[0, 2]]).any()
+
+
+@any_operation
+def test_every_layout_of_the_mask(operation, variant, dtype, rng):
+    shape = (4, 3, 20)
+    x = rng.standard_normal(shape).astype(dtype)
+    mask = rng.random(shape) < 0.6
+    for axis in (0, 1, 2, (0, 1), (0, 2), (2, 1), None, ()):
+        expected = bits(operation(x, axis, where=mask))
+        for name, view in layouts(mask).items():
+            assert bits(operation(x, axis, where=view)) == expected, (axis, name)
+        assert bits(operation(x, axis, where=mask.tolist())) == expected
+
+
+@any_operation
+@pytest.mark.parametrize("shape", [(), (1,), (20,), (3, 1), (1, 20), (4, 1, 1), (1, 1, 1), (4, 1, 20), (4, 3, 1)])
+def test_a_mask_is_broadcast(operation, shape, variant, dtype, rng):
+    x = rng.standard_normal((4, 3, 20)).astype(dtype)
+    mask = rng.random(shape) < 0.5
+    full = np.broadcast_to(mask, x.shape).copy()
+    for axis in (0, 1, 2, (0, 1), (0, 2), (2, 1), None, ()):
+        assert bits(operation(x, axis, where=mask)) == bits(operation(x, axis, where=full)), axis
+
+
+@any_operation
+def test_a_causal_mask(operation, variant, dtype, rng):
+    """Row i of attention scores keeps what is not after it."""
+    x = rng.standard_normal((2, 50, 50)).astype(dtype)
+    mask = np.tri(50, dtype=bool)
+    y = operation(x, scale=50**-0.5, where=mask)
+    assert ulps(operation, y, x, scale=50**-0.5, where=mask) <= ULPS
+
+
+# ---- dtype -------------------------------------------------------------------------------------------------------
+
+
+@any_operation
+@pytest.mark.parametrize("source", ["?", "i4", "f2", "f4", "f8", BFLOAT16], ids=str)
+@pytest.mark.parametrize("wanted", ["f2", "f4", "f8", BFLOAT16], ids=str)
+def test_dtype_casts_the_input(operation, source, wanted, rng):
+    x = (4 * rng.standard_normal((3, 40))).astype(source)
+    y = operation(x, dtype=wanted)
+    assert y.dtype == wanted
+    assert bits(y) == bits(operation(x.astype(wanted)))
+    out = np.zeros_like(y)
+    assert operation(x, dtype=wanted, out=out) is out
+    assert bits(out) == bits(y)
+
+
+@any_operation
+@pytest.mark.parametrize("spelling", [float, "float64", "d", np.double, np.dtype("f8"), ">f8"], ids=str)
+def test_dtype_may_be_spelled_in_any_way(operation, spelling):
+    x = np.array([1, 2, 4], np.float32)
+    y = operation(x, dtype=spelling)
+    assert y.dtype == np.float64
+    assert y.dtype.isnative
+    assert bits(y) == bits(operation(x.astype(np.float64)))
+
+
+@any_operation
+def test_the_input_is_cast_and_not_the_result(operation):
+    """What differs in float64 alone is equal in float32."""
+    y = operation(np.array([1, 1 + 1e-12]), dtype=np.float32)
+    assert bits(y) == bits(operation(np.ones(2, np.float32)))
+    y = operation(np.array([2048, 2049]), dtype=np.float16)
+    assert bits(y) == bits(operation(np.full(2, 2048, np.float16)))
+
+
+@any_operation
+@pytest.mark.parametrize("half", [np.dtype(np.float16), BFLOAT16], ids=str)
+def test_16_bit_floats_are_the_rounded_float32_result(operation, half, variant, rng):
+    x = (4 * rng.standard_normal((7, 33))).astype(half)
+    mask = rng.random(x.shape) < 0.5
+    for options in ({"scale": 0.3}, {"where": mask}, {"axis": None}, {"axis": (), "scale": 0.7}):
+        y = operation(x, **options)
+        assert y.dtype == half
+        assert bits(y) == bits(operation(x.astype(np.float32), **options).astype(half))
+
+
+# ---- out ---------------------------------------------------------------------------------------------------------
+
+
+@same_shape
+def test_in_place_with_every_option(operation, variant, dtype, rng):
+    x = rng.standard_normal((3, 40, 5)).astype(dtype)
+    for options in (
+        {"axis": (0, 2)},
+        {"axis": None, "scale": 0.3},
+        {"axis": ()},
+        {"where": rng.random(x.shape) < 0.5, "axis": 1},
+        {"where": rng.random((40, 1)) < 0.5, "axis": (1, 0), "scale": 3},
+    ):
+        expected = operation(x, **options)
+        for name, view in layouts(x).items():
+            if name != "read-only":
+                assert operation(view, **options, out=view) is view
+                assert bits(view) == bits(expected), (options, name)
+
+
+@same_shape
+@pytest.mark.parametrize("length", [10, 100, 5000])
+def test_partial_overlap(operation, length, variant, dtype, rng):
+    values = rng.standard_normal(4 * length + 3).astype(dtype)
+    mask = rng.random((4, length)) < 0.5
+    for options in ({"scale": 0.3}, {"axis": (0, 1)}, {"where": mask}, {"where": mask, "axis": 0}):
+        for first, second in (
+            (lambda m: m[:-3].reshape(4, -1), lambda m: m[3:].reshape(4, -1)),
+            (lambda m: m[3:].reshape(4, -1), lambda m: m[:-3].reshape(4, -1)),
+            (lambda m: m[:-3].reshape(4, -1), lambda m: m[:-3].reshape(4, -1)[::-1]),
+            (lambda m: m[:-3].reshape(4, -1), lambda m: m[:-3].reshape(4, -1)[:, ::-1]),
+        ):
+            memory = values.copy()
+            x, out = first(memory), second(memory)
+            expected = operation(x.copy(), **options)
+            operation(x, **options, out=out)
+            assert bits(out) == bits(expected)
+
+
+@any_operation
+def test_out_may_lie_on_the_mask(operation, variant, dtype, rng):
+    x = rng.standard_normal((40, 9)).astype(dtype)
+    memory = np.zeros(x.size, dtype)
+    mask = memory.view(bool)[: x.size].reshape(x.shape)
+    mask[...] = rng.random(x.shape) < 0.5
+    expected = operation(x, where=mask.copy())
+    out = memory[: expected.size].reshape(expected.shape)
+    operation(x, where=mask, out=out)
+    assert bits(out) == bits(expected)
+
+
+# ---- the same bits -----------------------------------------------------------------------------------------------
+
+LENGTHS = [*range(1, 19), 31, 32, 33, 64, 65, 255, 1025, 2047, 2048, 2049, 4097, 10_007, 70_001]
+
+
+@pytest.fixture
+def slices(dtype, rng):
+    """One slice of each length, and what is kept of it."""
+    return [((4 * rng.standard_normal(n)).astype(dtype), rng.random(n) < 0.8) for n in LENGTHS]
+
+
+@any_operation
+@pytest.mark.parametrize("options", [{}, {"scale": 0.3}], ids=str)
+@pytest.mark.parametrize("masked", [False, True], ids=["all kept", "masked"])
+def test_bits_depend_on_the_slice_alone(operation, options, masked, variant, dtype, slices):
+    """Not on batch, position, strides, axis, alignment or whether it is in place."""
+    for x, mask in slices:
+        n = x.size
+
+        def call(view, axis=-1, mask=mask, options=options, **more):
+            return operation(view, axis, **options, **more, **({"where": mask} if masked else {}))
+
+        alone = call(x)
+        for batch in (3, 17) if n < 5000 else (2,):
+            rows = np.ones((batch, n), dtype)
+            rows[batch // 2] = x
+            assert bits(call(rows)[batch // 2]) == bits(alone), n
+            assert bits(call(np.asfortranarray(rows))[batch // 2]) == bits(alone), n
+            columns = call(np.ascontiguousarray(rows.T), 0, mask[:, None])
+            assert bits(columns.T[batch // 2]) == bits(alone), n
+            assert bits(call(rows.reshape(batch, 1, n, 1), (1, 2), mask[:, None])[batch // 2]) == bits(alone), n
+        spread = np.zeros((n, 3), dtype)
+        spread[:, 1] = x
+        assert bits(call(spread[:, 1])) == bits(alone), n
+        assert bits(call(x[::-1].copy()[::-1])) == bits(alone), n
+        unaligned = np.zeros(n * dtype.itemsize + 1, np.uint8)[1:].view(dtype)
+        unaligned[...] = x
+        assert bits(call(unaligned)) == bits(alone), n
+        if operation is not logsumexp:
+            assert bits(call(unaligned, out=unaligned)) == bits(alone), n
+
+
+@any_operation
+@pytest.mark.parametrize("num_threads", [2, 5])
+def test_bits_do_not_depend_on_threads(operation, num_threads, variant, dtype, rng):
+    x = rng.standard_normal((37, 4099)).astype(dtype)
+    mask = rng.random(x.shape) < 0.5
+    for options in ({}, {"axis": 0, "scale": 0.3}, {"where": mask}, {"axis": None}):
+        y = operation(x, **options, num_threads=num_threads)
+        assert bits(y) == bits(operation(x, **options, num_threads=1))
+
+
+@any_operation
+@pytest.mark.skipif(len(fma_variants_under_test()) < 2, reason="fewer than two variants with FMA can run here")
+def test_all_fma_variants_agree(operation, dtype, slices):
+    before = _dispatch.variant_in_use
+    digests = {}
+    for variant in fma_variants_under_test():
+        _dispatch.use(variant)
+        digests[variant] = [
+            bits(operation((factor * x).astype(dtype), **options))
+            for x, mask in slices
+            for factor in (1, 30, 1e6)
+            for options in ({}, {"scale": 0.3}, {"where": mask}, {"where": mask, "scale": 7})
+        ]
+    _dispatch.use(before)
+    reference = digests[fma_variants_under_test()[0]]
+    for variant, found in digests.items():
+        assert found == reference, variant
+
+
+# ---- errors ------------------------------------------------------------------------------------------------------
+
+X = np.arange(6.0).reshape(2, 3)
+READ_ONLY = np.zeros((2, 3))
+READ_ONLY.flags.writeable = False
+
+AXIS_ERROR = np.exceptions.AxisError
+NO_AXIS = "axis must be an integer, a tuple of integers or None, got"
+OUT_OF_BOUNDS = "is out of bounds for array of dimension 2"
+
+# options for X, exception, what the message says
+ERRORS = {
+    "axis too large": ({"axis": 2}, AXIS_ERROR, f"axis 2 {OUT_OF_BOUNDS}"),
+    "axis too small": ({"axis": -3}, AXIS_ERROR, f"axis -3 {OUT_OF_BOUNDS}"),
+    "axis huge": ({"axis": 10**30}, AXIS_ERROR, f"axis {10**30} {OUT_OF_BOUNDS}"),
+    "axis a float": ({"axis": 1.0}, TypeError, f"{NO_AXIS} 1.0"),
+    "axis a string": ({"axis": "last"}, TypeError, f"{NO_AXIS} 'last'"),
+    "axis too large in a tuple": ({"axis": (0, 2)}, AXIS_ERROR, f"axis 2 {OUT_OF_BOUNDS}"),
+    "axis too small in a tuple": ({"axis": (-3, 0)}, AXIS_ERROR, f"axis -3 {OUT_OF_BOUNDS}"),
+    "axis huge in a tuple": ({"axis": (0, -(10**30))}, AXIS_ERROR, f"axis -{10**30} {OUT_OF_BOUNDS}"),
+    "axis a float in a tuple": ({"axis": (0, 1.0)}, TypeError, rf"{NO_AXIS} \(0, 1.0\)"),
+    "axis None in a tuple": ({"axis": (0, None)}, TypeError, rf"{NO_AXIS} \(0, None\)"),
+    "axis a tuple in a tuple": ({"axis": ((0,),)}, TypeError, rf"{NO_AXIS} \(\(0,\),\)"),
+    "axis twice": ({"axis": (0, 0)}, ValueError, r"duplicate axis in \(0, 0\)"),
+    "axis twice, counted from both ends": ({"axis": (1, 0, -1)}, ValueError, r"duplicate axis in \(1, 0, -1\)"),
+    "scale zero": ({"scale": 0}, ValueError, "scale must be positive and finite, got 0"),
+    "scale negative zero": ({"scale": -0.0}, ValueError, "scale must be positive and finite, got -0.0"),
+    "scale negative": ({"scale": -2.5}, ValueError, "scale must be positive and finite, got -2.5"),
+    "scale infinite": ({"scale": inf}, ValueError, "scale must be positive and finite, got inf"),
+    "scale NaN": ({"scale": nan}, ValueError, "scale must be positive and finite, got nan"),
+    "scale complex": ({"scale": 1j}, TypeError, "scale must be a real number, got 1j"),
+    "scale a string": ({"scale": "2"}, TypeError, "scale must be a real number, got '2'"),
+    "scale None": ({"scale": None}, TypeError, "scale must be a real number, got None"),
+    "scale an array": ({"scale": np.ones(2)}, TypeError, r"scale must be a real number, got array\(\[1., 1.\]\)"),
+    "scale beyond all floats": ({"scale": 10**400}, ValueError, "scale must be positive and finite, got 1000000"),
+    "scale beyond the dtype": (
+        {"scale": 1e39, "dtype": "f4"},
+        ValueError,
+        r"scale must be positive and finite.*, got 1e\+39",
+    ),
+    "scale below the dtype": ({"scale": 1e-50, "dtype": "f4"}, ValueError, "scale must be positive.*, got 1e-50"),
+    "where of integers": ({"where": [1, 0, 1]}, TypeError, "where has dtype int64, expected bool"),
+    "where of floats": ({"where": X}, TypeError, "where has dtype float64, expected bool"),
+    "where of objects": ({"where": [None]}, TypeError, "where has dtype object, expected bool"),
+    "where too long": (
+        {"where": [True] * 4},
+        ValueError,
+        r"where has shape \(4,\), which does not broadcast to \(2, 3\)",
+    ),
+    "where with an axis more": (
+        {"where": np.ones((1, 2, 3), bool)},
+        ValueError,
+        r"where has shape \(1, 2, 3\), which does not broadcast to \(2, 3\)",
+    ),
+    "where empty": ({"where": []}, TypeError, "where has dtype float64, expected bool"),
+    "dtype of integers": ({"dtype": int}, TypeError, "dtype is int64: expected float16, bfloat16, float32 or float64"),
+    "dtype complex": ({"dtype": "c16"}, TypeError, "dtype is complex128: expected float16, bfloat16"),
+    "dtype long double": ({"dtype": np.longdouble}, TypeError, "dtype is float128: expected float16, bfloat16"),
+    "dtype bool": ({"dtype": bool}, TypeError, "dtype is bool: expected float16, bfloat16"),
+    "dtype of objects": ({"dtype": object}, TypeError, "dtype is object: expected float16, bfloat16"),
+    "dtype of strings": ({"dtype": str}, TypeError, "dtype is <U0: expected float16, bfloat16"),
+    "dtype of 8-bit floats": ({"dtype": ml_dtypes.float8_e5m2}, TypeError, "dtype is float8_e5m2: expected float16"),
+    "dtype unknown": ({"dtype": "float31"}, TypeError, "float31"),
+    "out a list": ({"out": [0.0]}, TypeError, "out must be a numpy.ndarray, got list"),
+    "out of another dtype": ({"out": X.astype("f4")}, TypeError, "out has dtype float32, expected float64"),
+    "out not of the dtype asked for": (
+        {"out": X, "dtype": "f4"},
+        TypeError,
+        "out has dtype float64, expected float32",
+    ),
+    "no threads": ({"num_threads": 0}, ValueError, "num_threads must be at least 1, got 0"),
+    "half a thread": ({"num_threads": 0.5}, TypeError, "num_threads must be an integer or None, got 0.5"),
+    "an unknown argument": ({"dim": 1}, TypeError, "dim"),
+}
+
+
+@any_operation
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors(operation, name):
+    """And nothing is written before them."""
+    options, exception, message = ERRORS[name]
+    before = X.copy()
+    with pytest.raises(exception, match=message):
+        operation(X, **options)
+    np.testing.assert_array_equal(X, before)
+    if "out" not in options:
+        shape = np.delete(X.shape, 1) if operation is logsumexp else X.shape
+        out = np.full(shape, -7, options["dtype"] if name.startswith("scale") and "dtype" in options else X.dtype)
+        with pytest.raises(exception):
+            operation(X, **options, out=out)
+        assert (out == -7).all()
+
+
+@any_operation
+@pytest.mark.parametrize("dtype_of_x", ["c8", "O", "U1", "M8[D]", "g", "V4"])
+def test_errors_of_the_input(operation, dtype_of_x):
+    x = np.zeros(3, dtype_of_x)
+    with pytest.raises(TypeError, match=r"x has dtype .*: expected float16, bfloat16, float32, float64"):
+        operation(x)
+
+
+@any_operation
+def test_options_are_given_by_name(operation):
+    with pytest.raises(TypeError, match="positional"):
+        operation(X, -1, 1.0)
+    with pytest.raises(TypeError, match=operation.__name__):
+        operation()
+
+
+@same_shape
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (np.zeros((3, 2)), r"out has shape \(3, 2\), expected \(2, 3\)"),
+        (np.zeros(6), r"out has shape \(6,\), expected \(2, 3\)"),
+        (READ_ONLY, "out is read-only"),
+    ],
+)
+def test_errors_of_out(operation, out, message):
+    with pytest.raises(ValueError, match=message):
+        operation(X, out=out)
+
+
+@pytest.mark.parametrize(
+    ("options", "out", "message"),
+    [
+        ({}, np.zeros(3), r"out has shape \(3,\), expected \(2,\)"),
+        ({}, np.zeros((2, 3)), r"out has shape \(2, 3\), expected \(2,\)"),
+        ({}, np.zeros((2, 1)), r"out has shape \(2, 1\), expected \(2,\)"),
+        ({"axis": 0}, np.zeros(2), r"out has shape \(2,\), expected \(3,\)"),
+        ({"axis": None}, np.zeros(1), r"out has shape \(1,\), expected \(\)"),
+        ({"axis": ()}, np.zeros(2), r"out has shape \(2,\), expected \(2, 3\)"),
+        ({"keepdims": True}, np.zeros(2), r"out has shape \(2,\), expected \(2, 1\)"),
+        ({"axis": None, "keepdims": True}, np.zeros(()), r"out has shape \(\), expected \(1, 1\)"),
+        ({}, READ_ONLY[:, 0], "out is read-only"),
+    ],
+)
+def test_errors_of_out_of_logsumexp(options, out, message):
+    with pytest.raises(ValueError, match=message):
+        logsumexp(X, **options, out=out)

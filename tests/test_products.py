@@ -1,0 +1,957 @@
+"""softmax_vjp, softmax_jvp, log_softmax_vjp, log_softmax_jvp: products with Jacobians that are never formed."""
+
+import functools
+import math
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import twin
+from conftest import fma_variants_under_test
+from softmax_cy import (
+    _dispatch,
+    log_softmax,
+    log_softmax_jvp,
+    log_softmax_vjp,
+    softmax,
+    softmax_jacobian,
+    softmax_jvp,
+    softmax_vjp,
+)
+
+every_variant = pytest.mark.usefixtures("variant")
+
+PRODUCTS = [softmax_vjp, softmax_jvp, log_softmax_vjp, log_softmax_jvp]
+every_product = pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.__name__)
+# softmax_jvp is softmax_vjp to the bit, and tested to be: these are what there is to compute.
+every_formula = pytest.mark.parametrize(
+    "product", [softmax_vjp, log_softmax_vjp, log_softmax_jvp], ids=lambda product: product.__name__
+)
+
+# Around the borders of lanes (8, 16) and of blocks (1024, 2048 elements of each input), and a long one.
+LENGTHS = [*range(1, 71), 127, 128, 129, 130, 1000, 2047, 2048, 2049, 4095, 4096, 4097, 10_007]
+
+# In units of the last place of the sum of the absolute values of the terms, as `terms` below has it.
+PRODUCT_ULPS = 4
+
+
+# ---- twins -------------------------------------------------------------------------------------------------------
+
+
+def of_log_softmax(product):
+    """Whether the second argument is log_y."""
+    return product in (log_softmax_vjp, log_softmax_jvp)
+
+
+def outputs(product, x, axis=-1, *, scale=1.0):
+    """What a caller hands over as the second argument."""
+    return (log_softmax if of_log_softmax(product) else softmax)(x, axis, scale=scale)
+
+
+def exact_outputs(product, x, axis=-1, *, scale=1.0):
+    """The same in long double."""
+    return (twin.log_softmax if of_log_softmax(product) else twin.softmax)(x, axis, scale=scale)
+
+
+def exact_product(product, v, y, axis=-1, *, scale=1.0):
+    """The formulas of the docstrings in long double."""
+    v, y = np.asarray(v).astype(twin.WIDE), np.asarray(y).astype(twin.WIDE)
+    if product is log_softmax_vjp:
+        return twin.WIDE(scale) * (v - np.exp(y) * v.sum(axis, keepdims=True))
+    if product is log_softmax_jvp:
+        # What log_y lost when it was rounded adds up in the sum of its exponentials: log_y * eps / 2, which would be
+        # the largest error by far. They are probabilities, so their mean it is.
+        weights = np.exp(y)
+        mean = (weights * v).sum(axis, keepdims=True) / weights.sum(axis, keepdims=True)
+        return twin.WIDE(scale) * (v - mean)
+    return twin.WIDE(scale) * (y * (v - (y * v).sum(axis, keepdims=True)))
+
+
+def terms(product, v, y, axis=-1, *, scale=1.0):
+    """The formulas with every term taken absolutely and every minus a plus: what rounding errors are relative to."""
+    v, y = abs(np.asarray(v).astype(twin.WIDE)), np.asarray(y).astype(twin.WIDE)
+    if product is log_softmax_vjp:
+        return twin.WIDE(scale) * (v + np.exp(y) * v.sum(axis, keepdims=True))
+    if product is log_softmax_jvp:
+        return twin.WIDE(scale) * (v + (np.exp(y) * v).sum(axis, keepdims=True))
+    return twin.WIDE(scale) * (y * (v + (y * v).sum(axis, keepdims=True)))
+
+
+def product_ulps(product, result, v, y, *, scale=1.0):
+    """The largest error of a result along the last axis, in the units of PRODUCT_ULPS."""
+    unit = twin.unit_in_last_place(terms(product, v, y, scale=scale), result.dtype)
+    return twin.ulps(result, exact_product(product, v, y, scale=scale), unit)
+
+
+def bits(array):
+    """The bytes, so that NaN equals NaN and 0 differs from -0."""
+    return np.ascontiguousarray(array).tobytes()
+
+
+def pair(product, shape, dtype, rng, axis=-1):
+    """A vector, and outputs that it may be multiplied with."""
+    v = rng.standard_normal(shape).astype(dtype)
+    return v, outputs(product, (2 * rng.standard_normal(shape)).astype(dtype), axis)
+
+
+# ---- digits ------------------------------------------------------------------------------------------------------
+
+
+def one_hot_at_largest(x):
+    """1 where x is largest, at the first such place, else 0."""
+    return (np.arange(x.shape[-1]) == x.argmax(-1)[..., None]).astype(x.dtype)
+
+
+def a_little_over_a_half(shape):
+    """Logits of a first class with 0.52 of the whole; the others share the rest alike."""
+    return np.where(np.arange(shape[-1]) == 0, np.log(max(shape[-1] - 1, 1)) + 0.1, np.zeros(shape))
+
+
+# name: how the logits are drawn, how the vector is drawn given the logits
+FAMILIES = {
+    "normal": (
+        lambda shape, dtype, rng: 2 * rng.standard_normal(shape),
+        lambda x, rng: rng.standard_normal(x.shape),
+    ),
+    "one dominant class": (
+        lambda shape, dtype, rng: twin.family("one dominant", shape, dtype, rng),
+        lambda x, rng: rng.standard_normal(x.shape),
+    ),
+    "all equal": (
+        lambda shape, dtype, rng: np.full(shape, 1.7),
+        lambda x, rng: rng.standard_normal(x.shape),
+    ),
+    "exact zeros in y": (
+        lambda shape, dtype, rng: twin.family("masked -inf", shape, dtype, rng),
+        lambda x, rng: rng.standard_normal(x.shape),
+    ),
+    "subnormal y": (
+        lambda shape, dtype, rng: twin.family("subnormal results", shape, dtype, rng),
+        lambda x, rng: rng.standard_normal(x.shape),
+    ),
+    "huge vector": (
+        lambda shape, dtype, rng: 2 * rng.standard_normal(shape),
+        lambda x, rng: (1e30 if x.dtype == np.float32 else 1e300) * rng.standard_normal(x.shape),
+    ),
+    "tiny vector": (
+        lambda shape, dtype, rng: 2 * rng.standard_normal(shape),
+        lambda x, rng: (1e-30 if x.dtype == np.float32 else 1e-300) * rng.standard_normal(x.shape),
+    ),
+    "vector of all magnitudes": (
+        lambda shape, dtype, rng: 2 * rng.standard_normal(shape),
+        lambda x, rng: rng.standard_normal(x.shape) * 10 ** rng.uniform(-9, 9, x.shape),
+    ),
+    "vector of one constant and a little": (
+        lambda shape, dtype, rng: 2 * rng.standard_normal(shape),
+        lambda x, rng: 1000 + rng.standard_normal(x.shape),
+    ),
+    "one hot at the largest class": (
+        lambda shape, dtype, rng: 2 * rng.standard_normal(shape),
+        lambda x, rng: one_hot_at_largest(x),
+    ),
+    "one class of a little over a half": (
+        lambda shape, dtype, rng: a_little_over_a_half(shape),
+        lambda x, rng: rng.standard_normal(x.shape),
+    ),
+    "one hot at a class of a little over a half": (
+        lambda shape, dtype, rng: a_little_over_a_half(shape),
+        lambda x, rng: one_hot_at_largest(x),
+    ),
+    "one hot among equal classes": (
+        lambda shape, dtype, rng: np.full(shape, -0.3),
+        lambda x, rng: one_hot_at_largest(x),
+    ),
+}
+
+
+@functools.cache
+def cases(product, name, dtype):
+    """For every length: v and y, for every variant the same; then the exact results and units, in one row."""
+    rng = np.random.default_rng(7)
+    logits, vector = FAMILIES[name]
+    pairs = []
+    for length in LENGTHS:
+        x = logits((2, length), dtype, rng).astype(dtype)
+        pairs.append((vector(x, rng).astype(dtype), exact_outputs(product, x).astype(dtype)))
+    exact = np.concatenate([exact_product(product, v, y).ravel() for v, y in pairs])
+    unit = np.concatenate([twin.unit_in_last_place(terms(product, v, y).ravel(), dtype) for v, y in pairs])
+    return pairs, exact, unit
+
+
+@every_variant
+@every_formula
+@pytest.mark.parametrize("name", FAMILIES)
+def test_digits(product, name, dtype):
+    """Against the formulas in long double on the same v and y."""
+    pairs, exact, unit = cases(product, name, dtype)
+    result = np.concatenate([product(v, y).ravel() for v, y in pairs])
+    assert result.dtype == dtype
+    # Whether any length is worse than the bound, and which: its v has the first so many of all elements.
+    error = np.array([twin.ulps(result, exact, unit)])
+    if not error <= PRODUCT_ULPS:
+        worst = {v.shape[-1]: product_ulps(product, product(v, y), v, y) for v, y in pairs}
+        pytest.fail(f"ulp by length: { {n: round(e, 1) for n, e in worst.items() if not e <= PRODUCT_ULPS} }")
+
+
+@every_variant
+@every_formula
+def test_digits_with_scale(product, dtype, rng):
+    for length in (1, 2, 15, 33, 200, 3000):
+        for scale in (1e-3, 0.1, 1.0, 3.7, 1e4):
+            v, y = pair(product, (2, length), dtype, rng)
+            # The scale counts as rounded to the precision of the computation.
+            rounded = dtype.type(scale)
+            assert product_ulps(product, product(v, y, scale=scale), v, y, scale=rounded) <= PRODUCT_ULPS, length
+
+
+@every_variant
+@every_formula
+def test_the_largest_numbers_overflow_no_sooner_than_the_formula(product, dtype):
+    """Neither sum(y * v) nor v less that is infinite here, nor is sum(v)."""
+    largest = np.finfo(dtype).max
+    for v in (np.array([largest, -largest], dtype), np.array([-largest, largest], dtype)):
+        y = outputs(product, np.zeros(2, dtype))
+        assert product_ulps(product, product(v, y), v, y) <= PRODUCT_ULPS
+
+
+@every_variant
+def test_a_small_scale_costs_a_small_y_no_digits(dtype):
+    """Where y is subnormal and scale * y would be rounded once more, but the result is a normal number."""
+    y = np.array([1, 7 * np.finfo(dtype).smallest_subnormal, 1000 * np.finfo(dtype).smallest_normal], dtype)
+    v = np.array([0, 1e25, 1e25], dtype)
+    for scale in (1.0, 0.125, 2.0**-20):
+        assert product_ulps(softmax_vjp, softmax_vjp(v, y, scale=scale), v, y, scale=scale) <= PRODUCT_ULPS, scale
+
+
+@every_variant
+@pytest.mark.parametrize("product", [softmax_vjp, softmax_jvp, log_softmax_jvp], ids=lambda product: product.__name__)
+@pytest.mark.parametrize("vector", ["one hot", "a constant and a little"])
+def test_a_nearly_certain_class_keeps_its_digits(product, vector, dtype, rng):
+    """The y of that class rounds to 1, and v - sum(y * v), formed as it stands, to 0: all that counts was in 1 - y.
+
+    But what 1 - y should be is the sum of the other y, and they have all their digits. With c = v at that class taken
+    off v, the sum runs over y * (v - c) of the others alone, each off by a few units of the last place.
+    """
+    top, tolerance = (20, 1e-5) if dtype == np.float32 else (40, 1e-12)
+    for length in (2, 3, 10, 17, 100, 3000):
+        certain = length // 3
+        x = rng.uniform(-1, 0, length).astype(dtype)
+        x[certain] = top + np.log(length)
+        # Positive but for the certain class, so that the exact sum does not cancel.
+        v = np.zeros(length, dtype) if vector == "one hot" else 1000 + rng.uniform(0.5, 1, length).astype(dtype)
+        v[certain] = 1 if vector == "one hot" else 1000
+        y = outputs(product, x)
+
+        probability = np.exp(y) if of_log_softmax(product) else y
+        plain = v - (probability * v).sum(dtype=dtype)
+        assert probability[certain] == 1
+
+        # From the logits: here nothing has been rounded to 1 yet.
+        e = np.exp(x.astype(twin.WIDE) - x[certain].astype(twin.WIDE))
+        e[certain] = 0
+        exact = -(e * (v.astype(twin.WIDE) - v[certain].astype(twin.WIDE))).sum() / (1 + e.sum())
+        if not of_log_softmax(product):
+            exact /= 1 + e.sum()
+        assert exact != 0
+        assert abs(plain[certain] - exact) >= 0.5 * abs(exact), "the formula as it stands would do"
+        assert abs(product(v, y)[certain] - exact) <= tolerance * abs(exact), length
+
+
+@every_variant
+def test_the_sum_of_a_gradient_keeps_its_digits(dtype, rng):
+    """log_softmax_vjp where large gradients cancel: the unit is of what is left of the sum, not of its terms."""
+    for length in (20, 100, 1000, 5000):
+        large = (1e4 * rng.standard_normal(length)).astype(dtype)
+        v = np.concatenate([large, -large, rng.uniform(0, 1, 5).astype(dtype)])
+        rng.shuffle(v)
+        v = np.concatenate([v, np.zeros(5, dtype)])
+        log_y = log_softmax(rng.standard_normal(v.size).astype(dtype))
+        # Long double has not digits enough for this sum: the exact one, in two parts.
+        exact_sum = math.fsum(v)
+        exact_sum = twin.WIDE(exact_sum) + math.fsum([*v, -exact_sum])
+        exact = -np.exp(log_y[-5:].astype(twin.WIDE)) * exact_sum
+        assert twin.ulps(log_softmax_vjp(v, log_y)[-5:], exact) <= PRODUCT_ULPS, length
+
+
+# ---- derivatives -------------------------------------------------------------------------------------------------
+
+
+@every_variant
+@every_product
+def test_is_the_derivative(product, dtype, rng):
+    """Against central differences of the twins."""
+    x = rng.standard_normal(12).astype(dtype)
+    v = rng.standard_normal(12).astype(dtype)
+    wide, step = x.astype(twin.WIDE), twin.WIDE(1e-6)
+
+    def along(direction, scale):
+        f = twin.log_softmax if of_log_softmax(product) else twin.softmax
+        return (f(wide + step * direction, scale=scale) - f(wide - step * direction, scale=scale)) / (2 * step)
+
+    tolerance = 1e-5 if dtype == np.float32 else 1e-10
+    for scale in (1.0, 0.25, 3.0):  # exact in every precision
+        if product in (softmax_jvp, log_softmax_jvp):
+            expected = along(v.astype(twin.WIDE), scale)
+        else:
+            expected = np.array([(v * along(unit, scale)).sum() for unit in np.eye(12, dtype=twin.WIDE)])
+        result = product(v, outputs(product, x, scale=scale), scale=scale)
+        np.testing.assert_allclose(result, expected.astype(float), rtol=0, atol=tolerance)
+
+
+@every_variant
+@pytest.mark.parametrize("vjp", [softmax_vjp, log_softmax_vjp], ids=["softmax", "log_softmax"])
+def test_vjp_is_the_transpose_of_jvp(vjp, dtype, rng):
+    """<u, J v> == <J' u, v>."""
+    jvp = softmax_jvp if vjp is softmax_vjp else log_softmax_jvp
+    for length in (1, 2, 9, 40, 1500, 5000):
+        u, v = rng.standard_normal((2, length)).astype(dtype)
+        y = outputs(vjp, (3 * rng.standard_normal(length)).astype(dtype))
+        forward, backward = jvp(v, y, scale=1.7), vjp(u, y, scale=1.7)
+        left = (u.astype(twin.WIDE) * forward).sum()
+        right = (backward.astype(twin.WIDE) * v).sum()
+        # y is off by a few units (log_y by a few of up to 16 eps), and the two forms do not feel that alike.
+        size = (abs(u) * terms(jvp, v, y)).sum() + (abs(v) * terms(vjp, u, y)).sum()
+        assert abs(left - right) <= 16 * np.finfo(dtype).eps * size, length
+
+
+@every_variant
+def test_softmax_vjp_and_jvp_are_the_same_bits(dtype, rng):
+    """The Jacobian of softmax is symmetric."""
+    for length in LENGTHS:
+        v, y = pair(softmax_vjp, (2, length), dtype, rng)
+        assert bits(softmax_vjp(v, y, scale=0.3)) == bits(softmax_jvp(v, y, scale=0.3)), length
+
+
+@every_variant
+def test_unit_vectors_give_the_rows_of_the_jacobian(dtype, rng):
+    for length in (1, 2, 3, 8, 17, 64, 200):
+        for x in (2 * rng.standard_normal(length), np.zeros(length), np.arange(length) == 0):
+            y = softmax(x.astype(dtype))
+            units = np.eye(length, dtype=dtype)
+            jacobian = softmax_jacobian(y)
+            unit = twin.unit_in_last_place(terms(softmax_vjp, units, y), dtype)
+            for product in (softmax_vjp, softmax_jvp):
+                assert twin.ulps(product(units, y), jacobian.astype(twin.WIDE), unit) <= PRODUCT_ULPS, length
+
+
+@every_variant
+@pytest.mark.parametrize("product", [softmax_vjp, softmax_jvp, log_softmax_jvp], ids=lambda product: product.__name__)
+def test_a_constant_vector_gives_next_to_nothing(product, dtype, rng):
+    """Adding a constant to all logits changes nothing."""
+    for length in (1, 2, 9, 40, 1500, 5000):
+        x = (3 * rng.standard_normal((2, length))).astype(dtype)
+        v = np.full((2, length), 1234.5, dtype)
+        y = outputs(product, x)
+        result = product(v, y)
+        assert (abs(result) <= PRODUCT_ULPS * np.finfo(dtype).eps * terms(product, v, y)).all(), length
+
+
+# ---- special values ----------------------------------------------------------------------------------------------
+
+
+@every_variant
+@every_product
+def test_nan_reaches_its_slice_alone(product, dtype, rng):
+    for length in (1, 2, 15, 16, 17, 33, 2500):
+        v, y = pair(product, (3, length), dtype, rng)
+        expected = product(v, y)
+        for position in {0, length // 2, length - 1}:
+            for nan in (np.nan, -np.nan):
+                for where in "vy":
+                    bad_v, bad_y = v.copy(), y.copy()
+                    (bad_v if where == "v" else bad_y)[1, position] = nan
+                    result = product(bad_v, bad_y)
+                    if product is log_softmax_vjp and where == "y":
+                        # The sum is of the gradient alone: only a NaN in that reaches the other classes.
+                        assert np.isnan(result[1, position])
+                    else:
+                        assert np.isnan(result[1]).all()
+                    assert bits(result[[0, 2]]) == bits(expected[[0, 2]])
+
+
+@every_variant
+@every_product
+def test_outputs_that_are_all_nan_give_nan(product, dtype, rng):
+    """As softmax leaves a slice that held +inf."""
+    for length in (1, 5, 40):
+        v, y = pair(product, (3, length), dtype, rng)
+        expected = product(v, y)
+        y[1] = np.nan
+        result = product(v, y)
+        assert np.isnan(result[1]).all()
+        assert bits(result[[0, 2]]) == bits(expected[[0, 2]])
+
+
+@every_variant
+def test_classes_without_probability(dtype):
+    """log_y of -inf is a y of 0, exactly."""
+    v = np.array([1, 2, 3, 4], dtype)
+    x = np.array([0, -np.inf, 0, -np.inf], dtype)
+    y, log_y = np.array([0.5, 0, 0.5, 0], dtype), np.array([np.log(0.5), -np.inf, np.log(0.5), -np.inf], dtype)
+    np.testing.assert_array_equal(softmax(x), y)
+    assert softmax_vjp(v, y).tolist() == [-0.5, 0, 0.5, 0]
+    assert log_softmax_vjp(v, log_y)[1::2].tolist() == [2, 4]
+    np.testing.assert_allclose(log_softmax_jvp(v, log_y), [-1, 0, 1, 2], rtol=0, atol=4 * np.finfo(dtype).eps)
+
+
+@every_variant
+@every_product
+def test_length_one_is_exactly_zero(product, dtype):
+    for value in (0.0, 1.0, -3.7, 1e-30, 1e30):
+        y = outputs(product, np.array([[2.5]], dtype))
+        assert product(np.array([[value]], dtype), y, scale=0.3).tolist() == [[0.0]]
+        assert product(np.array([[value]] * 3, dtype), np.repeat(y, 3, 0)).tolist() == [[0.0]] * 3
+
+
+@every_variant
+@every_product
+def test_empty(product, dtype):
+    for shape in ((0,), (3, 0), (0, 3), (2, 0, 4)):
+        for axis in (0, -1, None, tuple(range(len(shape)))):
+            result = product(np.empty(shape, dtype), np.empty(shape, dtype), axis)
+            assert result.shape == shape
+            assert result.dtype == dtype
+    assert product(np.empty((0, 3), dtype), np.empty(3, dtype)).shape == (0, 3)
+    assert product(np.empty((2, 1, 0), dtype), np.empty((5, 1), dtype)).shape == (2, 5, 0)
+
+
+@every_variant
+@every_product
+def test_zero_dimensions(product, dtype):
+    for axis in (-1, 0, None):
+        y = outputs(product, np.array(3, dtype))
+        result = product(np.array(5, dtype), y, axis)
+        assert isinstance(result, np.ndarray)
+        assert result.shape == ()
+        assert result.dtype == dtype
+        assert result == 0
+
+
+# ---- axes and shapes ---------------------------------------------------------------------------------------------
+
+
+@every_variant
+@every_product
+def test_every_axis(product, dtype, rng):
+    for shape in ((7,), (3, 50), (4, 3, 20), (2, 3, 4, 5), (1, 6, 1, 7), (3000, 2)):
+        for axis in range(-len(shape), len(shape)):
+            v, y = pair(product, shape, dtype, rng, axis)
+            expected = product(np.moveaxis(v, axis, -1).copy(), np.moveaxis(y, axis, -1).copy())
+            assert bits(product(v, y, axis)) == bits(np.moveaxis(expected, -1, axis))
+            assert bits(product(v, y, axis=(axis,))) == bits(np.moveaxis(expected, -1, axis))
+
+
+@every_variant
+@every_product
+def test_several_axes_are_one_slice(product, dtype, rng):
+    shape = (4, 5, 6)
+    for axis in ((0, 1), (1, 2), (0, 2), (2, 0), (-1, 0), (0, 1, 2), (1, 2, 0), None, ()):
+        v = rng.standard_normal(shape).astype(dtype)
+        y = outputs(product, rng.standard_normal(shape).astype(dtype), axis)
+        axes = twin.sorted_axes(axis, 3)
+        order = [d for d in range(3) if d not in axes] + axes
+        two = (-1, int(np.prod([shape[d] for d in axes])))
+        rows = product(v.transpose(order).reshape(two), y.transpose(order).reshape(two))
+        expected = bits(rows.reshape([shape[d] for d in order]).transpose(np.argsort(order)))
+        assert bits(product(v, y, axis)) == expected
+        for reordered in (np.asfortranarray, lambda array: array[::-1, ::-1, ::-1].copy()[::-1, ::-1, ::-1]):
+            assert bits(product(reordered(v), y, axis)) == expected
+            assert bits(product(v, reordered(y), axis, out=reordered(np.zeros_like(v)))) == expected
+
+
+BROADCAST = [
+    ((5, 1, 7), (3, 7)),
+    ((7,), (3, 7)),
+    ((3, 7), (7,)),
+    ((4, 3, 7), (3, 7)),
+    ((1, 7), (6, 1, 7)),
+    ((2, 1, 1, 7), (3, 4, 7)),
+    ((1,), (9,)),
+    ((9, 1), (9, 33)),
+    ((), (4, 5)),
+    ((4, 2500), (1, 2500)),
+]
+
+
+@every_variant
+@every_product
+def test_inputs_broadcast(product, dtype, rng):
+    for v_shape, y_shape in BROADCAST:
+        v, y = rng.standard_normal(v_shape).astype(dtype), outputs(product, rng.standard_normal(y_shape).astype(dtype))
+        shape = np.broadcast_shapes(v_shape, y_shape)
+        full_v, full_y = np.broadcast_to(v, shape).copy(), np.broadcast_to(y, shape).copy()
+        for axis in (-1, 0, None):
+            result = product(v, y, axis)
+            assert result.shape == shape
+            assert bits(result) == bits(product(full_v, full_y, axis))
+            out = np.zeros(shape, dtype)
+            assert product(v, y, axis, out=out) is out
+            assert bits(out) == bits(result)
+            # The axis is counted in the shape of the result, whichever input has it.
+            assert bits(product(y, v, axis)) == bits(product(full_y, full_v, axis))
+
+
+@every_variant
+@every_product
+def test_y_of_one_element_is_a_slice_of_equal_classes(product, dtype, rng):
+    """A slice of a broadcast y has the length of the result."""
+    v = rng.standard_normal(8).astype(dtype)
+    y = np.array([np.log(1 / 8) if of_log_softmax(product) else 1 / 8], dtype)
+    assert product_ulps(product, product(v, y), v, np.repeat(y, 8)) <= PRODUCT_ULPS
+
+
+# ---- dtypes ------------------------------------------------------------------------------------------------------
+
+
+@every_variant
+@every_product
+@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+def test_16_bit_floats_are_the_rounded_float32_result(product, half, rng):
+    v, y = (array.astype(half) for array in pair(product, (7, 33), np.float32, rng))
+    wide = product(v.astype(np.float32), y.astype(np.float32))
+    result = product(v, y)
+    assert result.dtype == half
+    assert bits(result) == bits(wide.astype(half))
+    for out in (np.zeros_like(v), v.copy(), y.copy()):
+        assert product(v, y, out=out) is out
+        assert bits(out) == bits(wide.astype(half))
+    for in_place in (v.copy(), y.copy()):
+        other = (in_place, y) if bits(in_place) == bits(v) else (v, in_place)
+        assert product(*other, out=in_place) is in_place
+        assert bits(in_place) == bits(wide.astype(half))
+    # Broadcasting does not change that, nor does byte order.
+    assert bits(product(v, y[0])) == bits(product(v.astype(np.float32), y[0].astype(np.float32)).astype(half))
+
+
+@every_variant
+@every_product
+def test_float16_of_any_byte_order(product, rng):
+    v, y = (array.astype(np.float16) for array in pair(product, (7, 33), np.float32, rng))
+    expected = product(v, y)
+    swapped = np.dtype(np.float16).newbyteorder()
+    for args in ((v.astype(swapped), y.astype(swapped)), (v, y.astype(swapped)), (v.astype(swapped), y)):
+        result = product(*args)
+        assert result.dtype == np.float16
+        assert result.dtype.isnative
+        assert bits(result) == bits(expected)
+
+
+MIXED = [
+    (np.float16, np.float32, np.float32),
+    (ml_dtypes.bfloat16, np.float32, np.float32),
+    (np.float16, ml_dtypes.bfloat16, np.float32),
+    (np.float16, np.float64, np.float64),
+    (ml_dtypes.bfloat16, np.float64, np.float64),
+    (np.float32, np.float64, np.float64),
+    (np.int32, np.float64, np.float64),
+    (np.int8, np.float32, np.float64),
+    (np.bool_, np.float16, np.float64),
+    (np.uint8, np.int64, np.float64),
+]
+
+
+@every_variant
+@every_product
+def test_mixed_dtypes_give_the_wider(product, rng):
+    for one, other, expected in MIXED:
+        first = (3 * rng.standard_normal((4, 9))).astype(one)
+        second = np.minimum(0, rng.standard_normal((4, 9))).astype(other)
+        for v, y in ((first, second), (second, first)):
+            result = product(v, y)
+            assert result.dtype == expected
+            assert bits(result) == bits(product(v.astype(expected), y.astype(expected)))
+            out = np.zeros((4, 9), expected)
+            assert product(v, y, out=out) is out
+            assert bits(out) == bits(result)
+
+
+@every_variant
+@every_product
+def test_lists_scalars_and_subclasses(product):
+    expected = product(np.array([1.0, 2.0]), np.array([0.0, -1.0]))
+    assert bits(product([1, 2], (0.0, -1.0))) == bits(expected)
+    assert bits(product([1, 2], np.array([0, -1]))) == bits(expected)
+    assert product(3, 0).shape == ()
+
+    class Labelled(np.ndarray):
+        pass
+
+    assert type(product(np.array([1.0, 2.0]).view(Labelled), np.array([0.0, -1.0]).view(Labelled))) is np.ndarray
+
+
+# ---- layout ------------------------------------------------------------------------------------------------------
+
+
+def layouts(x):
+    """The same values, lying in memory in different ways."""
+    every_other = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)[..., ::2]
+    every_other[...] = x
+    inside = np.zeros([n + 3 for n in x.shape], x.dtype)[tuple(slice(1, n + 1) for n in x.shape)]
+    inside[...] = x
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    raw = np.empty(x.nbytes + 1, np.uint8)
+    unaligned = raw[1:].view(x.dtype).reshape(x.shape)
+    unaligned[...] = x
+    records = np.zeros(x.shape, np.dtype([("tag", "i1"), ("x", x.dtype)]))
+    records["x"] = x
+    return {
+        "C order": x.copy(),
+        "Fortran order": np.asfortranarray(x),
+        "every other": every_other,
+        "backwards": x[..., ::-1].copy()[..., ::-1],
+        "upside down": x[::-1].copy()[::-1],
+        "inside a larger array": inside,
+        "read-only": read_only,
+        "other byte order": x.astype(x.dtype.newbyteorder()),
+        "unaligned": unaligned,
+        "a field of records": records["x"],
+    }
+
+
+@every_variant
+@every_product
+def test_every_layout_of_either_input(product, dtype, rng):
+    for shape in ((3, 50), (4, 3, 20), (2, 2500)):
+        v, y = pair(product, shape, dtype, rng)
+        expected = {axis: bits(product(v, y, axis)) for axis in (-1, 0)}
+        y_layouts = layouts(y)
+        for name, v_view in layouts(v).items():
+            # With the other input in C order, and with both in the same order.
+            for y_view in (y, y_layouts[name]):
+                for axis in (-1, 0):
+                    assert bits(product(v_view, y_view, axis)) == expected[axis], name
+        for name, y_view in y_layouts.items():
+            for axis in (-1, 0):
+                assert bits(product(v, y_view, axis)) == expected[axis], name
+
+
+@every_variant
+@every_product
+def test_more_axes_than_can_be_merged(product, dtype, rng):
+    v, y = pair(product, (4,) * 6, dtype, rng, 2)
+    v, y = (array[::2, ::-1, 1:, ::3, :2] for array in (v, y))
+    expected = product(np.moveaxis(v, 2, -1).copy(), np.moveaxis(y, 2, -1).copy())
+    assert bits(product(v, y, 2)) == bits(np.moveaxis(expected, -1, 2))
+
+
+# ---- out ---------------------------------------------------------------------------------------------------------
+
+
+@every_variant
+@every_product
+def test_out_of_any_layout_and_nothing_else_is_written(product, dtype, rng):
+    for axis in (0, 1, 2, (0, 2), None):
+        for shape in ((3, 4, 5), (2, 3, 2100)):
+            v, y = pair(product, shape, dtype, rng)
+            expected = bits(product(v, y, axis))
+            for make in (
+                lambda big: big[1:-1, 1:-1, 1:-1],
+                lambda big: big[1:-1, 1:-1, 1:-1][::-1, ::-1, ::-1],
+                lambda big: big.T.copy().T[1:-1, 1:-1, 1:-1],
+            ):
+                big = np.full([n + 2 for n in shape], -7, dtype)
+                out = make(big)
+                big = out.base
+                assert product(v, y, axis, out=out) is out
+                assert bits(out) == expected
+                out[...] = -7
+                assert (big == -7).all()
+
+
+@every_variant
+@every_product
+def test_inputs_are_not_written(product, dtype, rng):
+    v, y = pair(product, (3, 40), dtype, rng)
+    before = bits(v), bits(y)
+    result = product(v, y)
+    assert result.flags.owndata
+    assert result.flags.c_contiguous
+    product(v, y, out=np.zeros_like(v))
+    assert (bits(v), bits(y)) == before
+
+
+@every_variant
+@every_product
+def test_in_place_over_either_input(product, dtype, rng):
+    for length in (1, 10, 100, 5000):
+        v, y = pair(product, (3, length), dtype, rng)
+        for axis in (0, 1):
+            expected = bits(product(v, y, axis))
+            for make in (np.copy, np.asfortranarray, lambda array: np.repeat(array, 2, 1)[:, ::2]):
+                over_v, over_y = (array if array.base is not None else array.copy() for array in (make(v), make(y)))
+                assert product(over_v, y, axis, out=over_v) is over_v
+                assert bits(over_v) == expected
+                assert product(v, over_y, axis, out=over_y) is over_y
+                assert bits(over_y) == expected
+            both = v.copy()
+            assert bits(product(both, both, axis, out=both)) == bits(product(v, v, axis))
+
+
+@every_variant
+@every_product
+def test_in_place_over_an_input_that_broadcasts(product, dtype, rng):
+    """The other input may be one row of what is written."""
+    v, y = pair(product, (4, 30), dtype, rng)
+    for row in (0, 2):
+        over = v.copy()
+        assert bits(product(over, over[row], out=over)) == bits(product(v, v[row].copy()))
+        over = y.copy()
+        assert bits(product(over[row], over, out=over)) == bits(product(y[row].copy(), y))
+
+
+@every_variant
+@every_product
+def test_partial_overlap_with_either_input(product, dtype, rng):
+    for length in (10, 100, 2500):
+        values = -rng.random(3 * length + 3).astype(dtype)
+        other = -rng.random((3, length)).astype(dtype)
+        for first, second in (
+            (lambda m: m[:-3].reshape(3, -1), lambda m: m[3:].reshape(3, -1)),
+            (lambda m: m[3:].reshape(3, -1), lambda m: m[:-3].reshape(3, -1)),
+            (lambda m: m[:-3].reshape(3, -1), lambda m: m[:-3].reshape(3, -1)[::-1]),
+            (lambda m: m[:-3].reshape(3, -1), lambda m: m[:-3].reshape(3, -1)[:, ::-1]),
+        ):
+            for order in (lambda a, b: (a, b), lambda a, b: (b, a), lambda a, b: (a, a)):
+                memory = values.copy()
+                x, out = first(memory), second(memory)
+                expected = bits(product(*order(x.copy(), other)))
+                product(*order(x, other), out=out)
+                assert bits(out) == expected
+
+
+# ---- same bits ---------------------------------------------------------------------------------------------------
+
+SAME_BITS_LENGTHS = [*range(1, 71), 127, 128, 129, 1000, 1023, 1024, 1025, 2047, 2048, 2049, 4097, 10_007]
+
+
+@pytest.fixture
+def vectors(dtype, rng):
+    """One v and one log_y of each length."""
+    return [
+        (rng.standard_normal(n).astype(dtype), log_softmax((3 * rng.standard_normal(n)).astype(dtype)))
+        for n in SAME_BITS_LENGTHS
+    ]
+
+
+def second_argument(product, log_y):
+    """Exact as y or not, it is the same in every call."""
+    return log_y if of_log_softmax(product) else np.exp(log_y)
+
+
+@every_variant
+@every_formula
+def test_batch_size_and_position_leave_the_bits(product, dtype, vectors):
+    for v, log_y in vectors:
+        y = second_argument(product, log_y)
+        alone = bits(product(v, y))
+        for batch in (2, 3, 17) if v.size < 3000 else (2,):
+            rows_v, rows_y = np.ones((batch, v.size), dtype), np.full((batch, v.size), -0.5, dtype)
+            for position in {0, batch - 1}:
+                rows_v[position], rows_y[position] = v, y
+            result = product(rows_v, rows_y)
+            assert bits(result[0]) == bits(result[-1]) == alone, v.size
+
+
+@every_variant
+@every_formula
+def test_alignment_leaves_the_bits(product, dtype, vectors):
+    for v, log_y in vectors[::6]:
+        y = second_argument(product, log_y)
+        expected = bits(product(v, y))
+        memory = np.empty((3, v.size + 16), dtype)
+        for offset in range(0, 16, 3):
+            starts = (offset, (offset + 5) % 16, 15 - offset)
+            moved_v, moved_y, out = (row[start : start + v.size] for row, start in zip(memory, starts, strict=True))
+            moved_v[...], moved_y[...] = v, y
+            assert bits(product(moved_v, moved_y, out=out)) == expected, (v.size, offset)
+
+
+@every_variant
+@every_formula
+def test_strides_and_axis_leave_the_bits(product, dtype, vectors):
+    for v, log_y in vectors[::2]:
+        y = second_argument(product, log_y)
+        expected = bits(product(v, y))
+        spread_v, spread_y = np.zeros((v.size, 2), dtype), np.zeros((v.size, 2), dtype)
+        spread_v[:, 0], spread_y[:, 0] = v, y
+        assert bits(product(spread_v[:, 0], y)) == expected, v.size
+        assert bits(product(v, spread_y[:, 0])) == expected, v.size
+        assert bits(product(spread_v, spread_y, axis=0)[:, 0]) == expected, v.size
+        assert bits(product(np.asfortranarray(spread_v), spread_y, axis=0)[:, 0]) == expected, v.size
+        assert bits(product(v[::-1].copy()[::-1], y)) == expected, v.size
+        assert bits(product(v.reshape(1, -1, 1), y.reshape(1, -1, 1), axis=1)) == expected, v.size
+        assert bits(product(v.reshape(1, -1, 1), y.reshape(1, -1, 1), axis=None)) == expected, v.size
+        if v.size % 2 == 0:
+            assert bits(product(v.reshape(2, -1), y.reshape(2, -1), axis=(0, 1))) == expected, v.size
+            in_two = np.zeros((2, v.size // 2 + 1), dtype)[:, :-1]
+            in_two[...] = v.reshape(2, -1)
+            assert bits(product(in_two, y.reshape(2, -1), axis=(0, 1))) == expected, v.size
+
+
+@every_variant
+@every_formula
+def test_writing_in_place_leaves_the_bits(product, dtype, vectors):
+    for v, log_y in vectors:
+        y = second_argument(product, log_y)
+        expected = bits(product(v, y))
+        over_v, over_y = v.copy(), y.copy()
+        assert bits(product(over_v, y, out=over_v)) == expected, v.size
+        assert bits(product(v, over_y, out=over_y)) == expected, v.size
+        strided = np.repeat(v, 2)[::2]
+        assert bits(product(strided, y, out=strided)) == expected, v.size
+
+
+@every_variant
+@every_formula
+def test_the_number_of_threads_leaves_the_bits(product, dtype, rng):
+    v, y = pair(product, (97, 2051), dtype, rng)
+    for axis in (1, 0):
+        expected = bits(product(v, y, axis, num_threads=1))
+        for num_threads in (2, 3, 8, None):
+            assert bits(product(v, y, axis, num_threads=num_threads)) == expected
+    assert bits(product(v.T.copy().T, y, num_threads=5)) == bits(product(v, y, num_threads=1))
+
+
+@pytest.mark.skipif(len(fma_variants_under_test()) < 2, reason="fewer than two variants with FMA can run here")
+def test_all_fma_variants_agree(dtype, vectors):
+    before = _dispatch.variant_in_use
+    digests = {}
+    for variant in fma_variants_under_test():
+        _dispatch.use(variant)
+        digests[variant] = [
+            bits(product(factor * v, second_argument(product, log_y), scale=scale))
+            for product in PRODUCTS
+            for v, log_y in vectors
+            for factor, scale in ((1, 1.0), (dtype.type(1e20), 0.3))
+        ]
+    _dispatch.use(before)
+    reference = digests[fma_variants_under_test()[0]]
+    for variant, found in digests.items():
+        assert found == reference, variant
+
+
+# ---- errors ------------------------------------------------------------------------------------------------------
+
+V = np.arange(6.0).reshape(2, 3)
+Y = -np.ones((2, 3)) / 3
+AxisError = np.exceptions.AxisError
+
+# grad or tangent, y or log_y, the rest, exception, what the message says: {v} and {y} are the names of the arguments
+ERRORS = {
+    "complex v": (V + 1j, Y, {}, TypeError, r"{v} has dtype complex128: expected float16, bfloat16, float32, float64"),
+    "complex y": (V, Y + 1j, {}, TypeError, r"\b{y} has dtype complex128: expected float16, bfloat16, float32"),
+    "object v": (np.array([None, 1]), Y, {}, TypeError, "{v} has dtype object"),
+    "object y": (V, np.array([None, 1]), {}, TypeError, r"\b{y} has dtype object"),
+    "string v": (np.array(["a"]), Y, {}, TypeError, "{v} has dtype <U1"),
+    "long double y": (V, Y.astype(np.longdouble), {}, TypeError, r"\b{y} has dtype float128"),
+    "shapes": (
+        V,
+        np.ones(4),
+        {},
+        ValueError,
+        r"{v} of shape \(2, 3\) and {y} of shape \(4,\) do not broadcast",
+    ),
+    "shapes with as many axes": (
+        V,
+        np.ones((3, 2)),
+        {},
+        ValueError,
+        r"{v} of shape \(2, 3\) and {y} of shape \(3, 2\) do not broadcast",
+    ),
+    "axis too large": (V, Y, {"axis": 2}, AxisError, "axis 2 is out of bounds for array of dimension 2"),
+    "axis too small": (V, Y, {"axis": -3}, AxisError, "axis -3 is out of bounds for array of dimension 2"),
+    "one axis of two too large": (V, Y, {"axis": (0, 5)}, AxisError, "axis 5 is out of bounds for array of dimen"),
+    "axis huge": (V, Y, {"axis": 10**30}, AxisError, f"axis {10**30} is out of bounds"),
+    "axis of scalars": (1.0, 1.0, {"axis": 1}, AxisError, "axis 1 is out of bounds for array of dimension 0"),
+    "axis twice": (V, Y, {"axis": (1, 1)}, ValueError, r"duplicate axis in \(1, 1\)"),
+    "axis twice by two names": (V, Y, {"axis": (0, -2)}, ValueError, r"duplicate axis in \(0, -2\)"),
+    "axis a float": (V, Y, {"axis": 1.0}, TypeError, "axis must be an integer, a tuple of integers or None, got 1.0"),
+    "axis a list": (V, Y, {"axis": [0]}, TypeError, r"axis must be an integer, a tuple of integers or None, got \[0"),
+    "axes of floats": (V, Y, {"axis": (0, 1.0)}, TypeError, r"axis must be an integer, a tuple .* got \(0, 1.0\)"),
+    "scale zero": (V, Y, {"scale": 0}, ValueError, "scale must be positive and finite, got 0"),
+    "scale negative": (V, Y, {"scale": -1}, ValueError, "scale must be positive and finite, got -1"),
+    "scale NaN": (V, Y, {"scale": np.nan}, ValueError, "scale must be positive and finite, got nan"),
+    "scale infinite": (V, Y, {"scale": np.inf}, ValueError, "scale must be positive and finite, got inf"),
+    "scale a string": (V, Y, {"scale": "a"}, TypeError, "scale must be a real number, got 'a'"),
+    "scale None": (V, Y, {"scale": None}, TypeError, "scale must be a real number, got None"),
+    "scale complex": (V, Y, {"scale": 1j}, TypeError, "scale must be a real number, got 1j"),
+    "no threads": (V, Y, {"num_threads": 0}, ValueError, "num_threads must be at least 1, got 0"),
+    "half a thread": (V, Y, {"num_threads": 0.5}, TypeError, "num_threads must be an integer or None, got 0.5"),
+}
+
+# name: what makes out, exception, message
+OUT_ERRORS = {
+    "a list": (lambda: [[0.0] * 3] * 2, TypeError, "out must be a numpy.ndarray, got list"),
+    "another dtype": (lambda: np.zeros((2, 3), np.float32), TypeError, "out has dtype float32, expected float64"),
+    "an integer dtype": (lambda: np.zeros((2, 3), np.int64), TypeError, "out has dtype int64, expected float64"),
+    "another byte order": (lambda: np.zeros((2, 3), ">f8"), TypeError, "out has dtype >f8, expected float64"),
+    "another shape": (lambda: np.zeros((3, 2)), ValueError, r"out has shape \(3, 2\), expected \(2, 3\)"),
+    "fewer axes": (lambda: np.zeros(6), ValueError, r"out has shape \(6,\), expected \(2, 3\)"),
+    "read-only": (lambda: np.broadcast_to(np.zeros(3), (2, 3)), ValueError, "out is read-only"),
+}
+
+
+def names(product):
+    """Of the two inputs, as the signature has them."""
+    return {
+        "v": "grad" if product in (softmax_vjp, log_softmax_vjp) else "tangent",
+        "y": "log_y" if of_log_softmax(product) else "y",
+    }
+
+
+@every_product
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_say_what_is_wrong_and_leave_out_alone(product, name):
+    v, y, kwargs, exception, message = ERRORS[name]
+    out = np.full((2, 3), -7.0)
+    for extra in ({}, {"out": out}):
+        with pytest.raises(exception, match=message.format(**names(product))):
+            product(v, y, **kwargs, **extra)
+    assert (out == -7).all()
+
+
+@every_product
+@pytest.mark.parametrize("name", OUT_ERRORS)
+def test_a_wrong_out_is_refused_and_left_alone(product, name):
+    make, exception, message = OUT_ERRORS[name]
+    out = make()
+    with pytest.raises(exception, match=message):
+        product(V, Y, out=out)
+    assert (np.asarray(out) == 0).all()
+
+
+@every_product
+def test_out_has_the_shape_that_the_inputs_broadcast_to(product):
+    out = np.zeros((2, 3))
+    with pytest.raises(ValueError, match=r"out has shape \(2, 3\), expected \(4, 2, 3\)"):
+        product(V, np.ones((4, 1, 1)), out=out)
+    assert (out == 0).all()
+
+
+@every_product
+def test_out_has_the_wider_dtype(product):
+    for v, y, expected in (
+        (V.astype(np.float32), Y, "float64"),
+        (V.astype(np.float16), Y.astype(np.float32), "float32"),
+        (V.astype(np.float16), Y.astype(np.float16), "float16"),
+    ):
+        out = np.zeros((2, 3), np.float16 if expected != "float16" else np.float32)
+        with pytest.raises(TypeError, match=f"out has dtype {out.dtype}, expected {expected}"):
+            product(v, y, out=out)
+        assert (out == 0).all()
+
+
+@every_product
+def test_signature(product):
+    """The inputs have the names that the documentation gives them, and the options have no places."""
+    argument = names(product)
+    expected = product(V, Y, 0)
+    np.testing.assert_array_equal(product(**{argument["v"]: V, argument["y"]: Y}, axis=0), expected)
+    with pytest.raises(TypeError, match="positional"):
+        product(V, Y, -1, 1.0)
+    with pytest.raises(TypeError, match="dim"):
+        product(V, Y, dim=1)
+    with pytest.raises(TypeError):
+        product(V)
