@@ -43,10 +43,21 @@ lint: $(VENV)/installed $(VENV)/test-requirements  ## ruff, cython-lint, and the
 	$(BIN)/cython-lint src
 	cd build && ../$(BIN)/python -m mypy.stubtest softmax_cy --ignore-missing-stub --mypy-config-file ../pyproject.toml
 
+# What reads and writes memory, under the address and undefined-behaviour sanitizers.
+SANITIZE := -fsanitize=address,undefined -fno-omit-frame-pointer
+SANITIZED_TESTS := softmax log_softmax logsumexp products jacobian cross_entropy options
+sanitize: $(VENV)/test-requirements  ## the numerical tests under AddressSanitizer and UndefinedBehaviorSanitizer (minutes)
+	rm -rf build/sanitize
+	CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" SOFTMAX_CY_BUILD_TEST_VARIANTS=1 $(BIN)/python setup.py --quiet \
+	    build --build-lib build/sanitize/lib --build-temp build/sanitize/temp
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONPATH=build/sanitize/lib \
+	    $(BIN)/python -m pytest -q $(SANITIZED_TESTS:%=tests/test_%.py)
+
 bench: $(VENV)/installed $(VENV)/demo-requirements  ## softmax against torch, the Jacobian against fill, interleaved
 	$(BIN)/python benchmarks/core.py
 
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint sanitize bench clean

@@ -428,6 +428,7 @@ def test_no_rows(shape, soft, dtype):
         np.testing.assert_array_equal(cross_entropy(x, target, reduction=reduction), expected)
 
 
+@one_variant
 @pytest.mark.parametrize("ignored", [-100, -(2**63), 2**63 - 1, 1, np.int8(-1), np.uint64(3)])
 def test_any_integer_can_be_ignored(ignored, rng):
     x = rng.standard_normal((3, 4))
@@ -609,6 +610,7 @@ def test_target_of_any_integer_type(kind, order, dtype, rng):
         assert bits(grad) == bits(expected_grad)
 
 
+@one_variant
 @pytest.mark.parametrize(
     "kind", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, ">f4", ">f8"], ids=lambda kind: np.dtype(kind).str
 )
@@ -629,6 +631,7 @@ def test_weight_of_integers(dtype, rng):
     assert cross_entropy(x, target, weight=[1, 2, 0]) == cross_entropy(x, target, weight=[1.0, 2.0, 0.0])
 
 
+@one_variant
 @pytest.mark.parametrize("kind", ["?", *INTEGERS])
 def test_integer_and_boolean_logits_become_float64(kind):
     x = np.array([[0, 1, 1], [1, 0, 1]], kind)
@@ -680,7 +683,7 @@ def all_layouts(array):
     return {**layouts(array), "other byte order": swapped, "unaligned": unaligned}
 
 
-@pytest.mark.parametrize("shape", [(3, 50), (4, 3, 20), (2, 5000)])
+@pytest.mark.parametrize("shape", [(3, 50), (4, 3, 20), (1, 5000)])
 @pytest.mark.parametrize("soft", [False, True])
 def test_every_layout_of_logits_target_and_weight(shape, soft, dtype, rng):
     x = rng.standard_normal(shape).astype(dtype)
@@ -799,7 +802,7 @@ def test_one_loss_into_out(reduction, dtype, rng):
     assert out == cross_entropy(x, [0, 1, 2, 3], reduction=reduction)
 
 
-@pytest.mark.parametrize("length", [1, 10, 100, 5000])
+@pytest.mark.parametrize("length", [1, 100, 5000])
 @any_reduction
 def test_gradient_in_place(length, reduction, dtype, rng):
     x = rng.standard_normal((3, length)).astype(dtype)
@@ -913,11 +916,11 @@ def both_bits(x, target, axis=-1, **options):
 
 
 def test_bits_do_not_depend_on_the_batch(dtype, rng):
-    for length in FEW_LENGTHS:
+    for length in FEW_LENGTHS[::2]:
         x = (4 * rng.standard_normal(length)).astype(dtype)
         for target, options in targets_of(x, rng):
             alone = both_bits(x, target, **options)
-            for batch in (2, 17):
+            for batch in (2, 7):
                 rows = np.ones((batch, length), dtype)
                 targets = np.zeros((batch, *target.shape), target.dtype)
                 for position in {0, batch // 2, batch - 1}:
@@ -945,13 +948,12 @@ def test_bits_do_not_depend_on_strides(dtype, rng):
 def test_bits_do_not_depend_on_threads(dtype, rng):
     x = rng.standard_normal((97, 1025)).astype(dtype)
     for target, options in targets_of(x, rng)[1:3]:
-        for reduction, y in (("none", x), ("mean", x), ("sum", np.asfortranarray(x))):
+        for reduction, y in (("none", np.asfortranarray(x)), ("mean", x)):
             expected = cross_entropy_and_grad(y, target, reduction=reduction, num_threads=1, **options)
-            for num_threads in (2, 5):
-                found = cross_entropy_and_grad(y, target, reduction=reduction, num_threads=num_threads, **options)
-                assert list(map(bits, found)) == list(map(bits, expected)), num_threads
-                loss = cross_entropy(y, target, reduction=reduction, num_threads=num_threads, **options)
-                assert bits(loss) == bits(expected[0]), num_threads
+            found = cross_entropy_and_grad(y, target, reduction=reduction, num_threads=3, **options)
+            assert list(map(bits, found)) == list(map(bits, expected))
+            loss = cross_entropy(y, target, reduction=reduction, num_threads=2, **options)
+            assert bits(loss) == bits(expected[0])
 
 
 def test_bits_do_not_change_between_runs(dtype, rng):
@@ -1158,3 +1160,9 @@ def test_errors_of_out_for_the_gradient(out, exception, message):
 def test_errors_of_out_for_the_loss(reduction, out, exception, message):
     with pytest.raises(exception, match=message):
         cross_entropy(X, TARGET, reduction=reduction, out=out)
+
+
+def test_numbers_beyond_all_integers_and_floats():
+    assert cross_entropy(np.zeros((1, 2)), [1], ignore_index=10**30) == np.log(2)
+    with pytest.raises(ValueError, match="label_smoothing must be between 0 and 1, got 1000"):
+        cross_entropy(np.zeros((1, 2)), [1], label_smoothing=10**400)

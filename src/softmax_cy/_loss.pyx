@@ -4,6 +4,7 @@ import operator
 
 import numpy as np
 
+from libc.math cimport INFINITY
 from libc.stdint cimport uint64_t
 
 cimport numpy as cnp
@@ -100,9 +101,9 @@ cdef object cross_entropies(
         if np.shape(weight) != (classes,):
             raise ValueError(f"weight has shape {np.shape(weight)}, expected {(classes,)}")
     if ignore_index is not None:
-        ignore_index = checked_ignore_index(ignore_index)
         if not of_indices:
             raise ValueError("ignore_index applies to class indices, and target holds probabilities")
+        ignore_index = checked_ignore_index(ignore_index)
     if of_indices:
         labels = checked_indices(labels, classes, ignore_index)
     if out is not None:
@@ -183,14 +184,18 @@ cdef double checked_smoothing(object label_smoothing) except -1:
         value = label_smoothing
     except TypeError:
         raise TypeError(f"label_smoothing must be a real number, got {label_smoothing!r}") from None
+    except OverflowError:
+        value = INFINITY
     if not 0 <= value <= 1:
         raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing!r}")
     return value
 
 
 cdef object checked_ignore_index(object ignore_index):
+    """As an int64, or None if no index could be that."""
     try:
-        return operator.index(ignore_index)
+        index = operator.index(ignore_index)
+        return index if -2**63 <= index < 2**63 else None
     except TypeError:
         raise TypeError(f"ignore_index must be an integer or None, got {ignore_index!r}") from None
 
