@@ -52,7 +52,7 @@ sanitize: $(VENV)/test-requirements  ## the numerical tests under AddressSanitiz
 	    build --build-lib build/sanitize/lib --build-temp build/sanitize/temp
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONPATH=build/sanitize/lib \
-	    $(BIN)/python -m pytest -q $(SANITIZED_TESTS:%=tests/test_%.py)
+	    $(BIN)/python -m pytest -q --capture=no $(SANITIZED_TESTS:%=tests/test_%.py)
 
 bench: $(VENV)/installed $(VENV)/demo-requirements  ## softmax against torch, the Jacobian against fill, interleaved
 	$(BIN)/python benchmarks/core.py

@@ -102,7 +102,7 @@ cdef struct Slice:
 cdef inline Slice slice_at(const Slices *slices, Py_ssize_t i) noexcept nogil:
     cdef Slice s
     s.x = slices.x + i * slices.x_next
-    s.out = slices.out + i * slices.out_next
+    s.out = slices.out + i * slices.out_next if slices.out != NULL else NULL
     s.keep = slices.keep + i * slices.keep_next if slices.keep != NULL else NULL
     s.all = slices
     return s

@@ -251,7 +251,7 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
             target = kept + start * <Py_ssize_t> sizeof(real)
             of_block = vsum_total(block_exp_sum(block, target, count, shift, True, nothing))
         else:
-            of_block = vsum_total(block_exp_sum(block, NULL, count, shift, False, nothing))
+            of_block = vsum_total(block_exp_sum(block, scratch, count, shift, False, nothing))
         t = total_add(t, of_block)
         start += count
     r = total_reciprocal(t)

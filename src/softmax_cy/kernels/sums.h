@@ -181,9 +181,9 @@ INLINE total total_log(double count, total t) {
     int64_t bits;
     memcpy(&bits, &z, sizeof bits);
     int k = (int)(bits >> 52) - 1023 + ((bits & 0xfffffffffffff) > 0x6a09e667f3bcc); /* f up to the root of 2 */
-    bits = (int64_t)(1023 - k) << 52;
-    double lower;
-    memcpy(&lower, &bits, sizeof lower);
+    uint64_t lower_bits = (uint64_t)(1023 - k) << 52;
+    double lower; /* 2**-k */
+    memcpy(&lower, &lower_bits, sizeof lower);
     double top = z * lower - 1, top_lo = z_error * lower;
     if (k == 0) {
         TWO_SUM(double, sum, error, count - 1, t.hi);
