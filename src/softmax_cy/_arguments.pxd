@@ -5,6 +5,10 @@ from softmax_cy cimport _table
 from softmax_cy.kernels.table cimport KernelTable
 
 
+# Bytes read and written in one call: more than this, and the end of the result would push its beginning out of the
+# cache anyway.
+cdef Py_ssize_t STREAM_ABOVE
+
 cdef ndarray native_floats(object x, str name)
 cdef double checked_scale(object scale, ndarray floats) except -1
 cdef object result_dtype(object x, ndarray floats)

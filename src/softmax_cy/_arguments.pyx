@@ -9,12 +9,16 @@ Design:
 
 import numpy as np
 
+from softmax_cy import _cpu
+
 from libc.math cimport INFINITY
 
 cimport numpy as cnp
 from numpy cimport ndarray
 
 cnp.import_array()
+
+STREAM_ABOVE = _cpu.cache_bytes()
 
 
 cdef ndarray native_floats(object x, str name):

@@ -1,7 +1,5 @@
 """softmax_jacobian and log_softmax_jacobian: the whole matrices, from the outputs."""
 
-from softmax_cy import _cpu
-
 from libc.stdint cimport uint64_t
 
 cimport numpy as cnp
@@ -9,16 +7,22 @@ from numpy cimport ndarray
 
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
-from softmax_cy._arguments cimport checked_scale, cost, delivered, empty, kernels_for, native_floats, writable
+from softmax_cy._arguments cimport (
+    STREAM_ABOVE,
+    checked_scale,
+    cost,
+    delivered,
+    empty,
+    kernels_for,
+    native_floats,
+    writable,
+)
 from softmax_cy.kernels.table cimport Elements, JacobianKernel, JacobianRows, KernelTable
 
 cnp.import_array()
 
 # Estimated nanoseconds for a float32 entry on one thread.
 cdef double JACOBIAN_COST = 0.08
-
-# Bytes of the result: more than this, and its end would push its beginning out of the cache anyway.
-cdef Py_ssize_t STREAM_ABOVE = _cpu.cache_bytes()
 
 
 cdef struct JacobianWork:

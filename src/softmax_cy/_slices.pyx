@@ -4,8 +4,6 @@ An operation is a `Task`: a context that outlives it and a C function that works
 threads do not know what the operation is.
 """
 
-from softmax_cy import _cpu
-
 from libc.stdint cimport uint64_t
 
 cimport numpy as cnp
@@ -13,14 +11,10 @@ from numpy cimport ndarray
 
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
-from softmax_cy._arguments cimport cost
+from softmax_cy._arguments cimport STREAM_ABOVE, cost
 from softmax_cy.kernels.table cimport Elements, Slices, SlicesKernel
 
 cnp.import_array()
-
-# Bytes read and written in one call: more than this, and the end of the result would push its beginning out of the
-# cache anyway.
-cdef Py_ssize_t STREAM_ABOVE = _cpu.cache_bytes()
 
 
 cdef struct SliceWork:
