@@ -54,10 +54,10 @@ sanitize: $(VENV)/test-requirements  ## the numerical tests under AddressSanitiz
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONPATH=build/sanitize/lib \
 	    $(BIN)/python -m pytest -q --capture=no $(SANITIZED_TESTS:%=tests/test_%.py)
 
-bench: $(VENV)/installed $(VENV)/demo-requirements  ## softmax against torch, the Jacobian against fill, interleaved
-	$(BIN)/python benchmarks/core.py
+race: $(VENV)/installed $(VENV)/race-requirements  ## beside torch, oneDNN, ONNX Runtime, JAX, SciPy, NumPy: make race ARGS="--select softmax"
+	$(BIN)/python -m benchmarks.race $(ARGS)
 
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint sanitize bench clean
+.PHONY: help demo test lint sanitize race clean

@@ -107,6 +107,7 @@ def face_extension(name):
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
             ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
         ],
+        include_dirs=[str(KERNELS)],
         extra_compile_args=[*FLAGS],
     )
 

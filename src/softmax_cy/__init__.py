@@ -10,7 +10,7 @@ array([[ 0.25, -0.25],
 
 from softmax_cy._dispatch import show_config
 from softmax_cy._forward import log_softmax, logsumexp, softmax
-from softmax_cy._jacobian import log_softmax_jacobian, softmax_jacobian
+from softmax_cy._jacobian import log_softmax_jacobian, softmax_and_jacobian, softmax_jacobian
 from softmax_cy._loss import cross_entropy, cross_entropy_and_grad
 from softmax_cy._products import log_softmax_jvp, log_softmax_vjp, softmax_jvp, softmax_vjp
 from softmax_cy._threads import get_num_threads, set_num_threads
@@ -29,6 +29,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "softmax",
+    "softmax_and_jacobian",
     "softmax_jacobian",
     "softmax_jvp",
     "softmax_vjp",

@@ -21,6 +21,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "softmax",
+    "softmax_and_jacobian",
     "softmax_jacobian",
     "softmax_jvp",
     "softmax_vjp",
@@ -306,6 +307,28 @@ def log_softmax_jacobian(
     out: None = None,
     num_threads: int | None = None,
 ) -> NDArray[Any]: ...
+@overload
+def softmax_and_jacobian(
+    x: NDArray[_Float],
+    axis: int = -1,
+    *,
+    scale: float = 1.0,
+    where: ArrayLike | None = None,
+    dtype: None = None,
+    out: tuple[NDArray[_Float] | None, NDArray[_Float] | None] | None = None,
+    num_threads: int | None = None,
+) -> tuple[NDArray[_Float], NDArray[_Float]]: ...
+@overload
+def softmax_and_jacobian(
+    x: ArrayLike,
+    axis: int = -1,
+    *,
+    scale: float = 1.0,
+    where: ArrayLike | None = None,
+    dtype: DTypeLike | None = None,
+    out: tuple[NDArray[Any] | None, NDArray[Any] | None] | None = None,
+    num_threads: int | None = None,
+) -> tuple[NDArray[Any], NDArray[Any]]: ...
 @overload
 def cross_entropy(
     x: ArrayLike,

@@ -9,20 +9,22 @@ from softmax_cy.kernels.table cimport KernelTable
 # cache anyway.
 cdef Py_ssize_t STREAM_ABOVE
 
-cdef ndarray native_floats(object x, str name)
-cdef double checked_scale(object scale, ndarray floats) except -1
-cdef object result_dtype(object x, ndarray floats)
-cdef int check_out(object out, tuple shape, object dtype) except -1
-cdef ndarray writable(object out, int ndim, const cnp.npy_intp *shape, object x, ndarray floats)
-cdef object delivered(ndarray result, object out, object x, ndarray floats)
-cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind)
+cdef ndarray as_array(object x)
+cdef int computed_in(ndarray array, str name) except -1
 cdef bint is_half(cnp.dtype dtype)
+cdef object half_dtype(ndarray array, int computed)
+cdef int check_out(object out, tuple shape, object dtype) except -1
+cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind)
+cdef ndarray result_array(object out, int ndim, const cnp.npy_intp *shape, int computed, object half)
+cdef object cast_first(object x, object dtype)
+cdef object mask_like(object where, ndarray array)
+cdef double checked_scale(object scale, int computed) except -1
 
 
-cdef inline const KernelTable *kernels_for(ndarray array) noexcept:
-    return _table.float32_kernels if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT else _table.float64_kernels
+cdef inline const KernelTable *kernels_for(int computed) noexcept:
+    return _table.float32_kernels if computed == cnp.NPY_FLOAT else _table.float64_kernels
 
 
-cdef inline double cost(double nanoseconds, ndarray array) noexcept:
-    """Of an array, from that of a float32 element."""
-    return nanoseconds * cnp.PyArray_SIZE(array) * (cnp.PyArray_ITEMSIZE(array) // 4)
+cdef inline double cost(double nanoseconds, Py_ssize_t elements, int computed) noexcept:
+    """Of a call, from that of a float32 element."""
+    return nanoseconds * elements * (1 if computed == cnp.NPY_FLOAT else 2)

@@ -4,7 +4,7 @@ Design:
 1. Everything is checked before anything is written.
 2. A call of the usual kind (an exact ndarray, native floats, no `out`) runs through the C API of NumPy alone: for a
    vector of ten elements the way to the kernel costs more than the kernel.
-3. 16-bit floats are computed in float32: `native_floats` widens them, `delivered` rounds the result, once.
+3. No array is converted here. Kernels read elements of any kind, block by block, and round 16-bit results themselves.
 """
 
 import numpy as np
@@ -21,23 +21,19 @@ cnp.import_array()
 STREAM_ABOVE = _cpu.cache_bytes()
 
 
-cdef ndarray native_floats(object x, str name):
-    """x as an ndarray of native float32 or float64: itself if it is one already."""
-    cdef ndarray array
-    cdef int kind
-    if type(x) is ndarray:
-        array = x
-    else:
-        array = np.asarray(x)
-    kind = cnp.PyArray_TYPE(array)
+cdef ndarray as_array(object x):
+    return x if type(x) is ndarray else np.asarray(x)
+
+
+cdef int computed_in(ndarray array, str name) except -1:
+    """The type that results for this array are computed in: NPY_FLOAT or NPY_DOUBLE."""
+    cdef int kind = cnp.PyArray_TYPE(array)
     if kind == cnp.NPY_FLOAT or kind == cnp.NPY_DOUBLE:
-        if cnp.PyArray_ISNOTSWAPPED(array):
-            return array
-        return array.astype(array.dtype.newbyteorder("="))
-    if array.dtype.kind in "biu":
-        return array.astype(np.float64)
+        return kind
+    if cnp.PyTypeNum_ISINTEGER(kind) or cnp.PyTypeNum_ISBOOL(kind):
+        return cnp.NPY_DOUBLE
     if is_half(array.dtype):
-        return array.astype(np.float32)
+        return cnp.NPY_FLOAT
     raise TypeError(
         f"{name} has dtype {array.dtype}: expected float16, bfloat16, float32, float64, an integer type or bool")
 
@@ -47,12 +43,11 @@ cdef bint is_half(cnp.dtype dtype):
     return dtype.kind == c"f" and dtype.itemsize == 2 or dtype.name == "bfloat16"
 
 
-cdef object result_dtype(object x, ndarray floats):
-    """What the caller gets: the dtype of `floats`, unless x had 16-bit floats."""
-    dtype = getattr(x, "dtype", None)
-    if isinstance(dtype, np.dtype) and is_half(dtype):
-        return dtype.newbyteorder("=")
-    return floats.dtype
+cdef object half_dtype(ndarray array, int computed):
+    """The 16-bit dtype that results for this array are rounded to, or None."""
+    if computed == cnp.NPY_DOUBLE or cnp.PyArray_TYPE(array) == computed:
+        return None
+    return array.dtype.newbyteorder("=")
 
 
 cdef int check_out(object out, tuple shape, object dtype) except -1:
@@ -67,42 +62,59 @@ cdef int check_out(object out, tuple shape, object dtype) except -1:
     return 0
 
 
-cdef ndarray writable(object out, int ndim, const cnp.npy_intp *shape, object x, ndarray floats):
-    """Where the kernel may write what is meant for `out`: `out`, or an array that `delivered` rounds into it."""
-    cdef ndarray array
-    # The usual case by the C API alone; anything else is looked at closely.
-    if isinstance(out, ndarray) and floats is x:
-        array = out
-        if (
-            cnp.PyArray_TYPE(array) == cnp.PyArray_TYPE(floats) and cnp.PyArray_ISNOTSWAPPED(array)
-            and array.ndim == ndim and cnp.PyArray_CompareLists(array.shape, shape, ndim)
-            and cnp.PyArray_ISWRITEABLE(array)
-        ):
-            return array
-    check_out(out, tuple([shape[d] for d in range(ndim)]), result_dtype(x, floats))
-    if cnp.PyArray_TYPE(out) == cnp.PyArray_TYPE(floats):
-        return out
-    return empty(ndim, shape, cnp.PyArray_TYPE(floats))
-
-
-cdef object delivered(ndarray result, object out, object x, ndarray floats):
-    """The result as the caller asked for it."""
-    if out is None and floats is x:
-        return result
-    if out is None:
-        dtype = result_dtype(x, result)
-        return result if dtype == result.dtype else result.astype(dtype)
-    if out is not result:
-        out[...] = result
-    return out
-
-
 cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind):
     return cnp.PyArray_EMPTY(ndim, <cnp.npy_intp *> shape, kind, 0)
 
 
-cdef double checked_scale(object scale, ndarray floats) except -1:
-    """The scale as the kernels of `floats` see it."""
+cdef ndarray result_array(object out, int ndim, const cnp.npy_intp *shape, int computed, object half):
+    """`out`, found fit for the result, or a new array. `half` is half_dtype."""
+    cdef ndarray array
+    if half is None:
+        if out is None:
+            return empty(ndim, shape, computed)
+        # The usual case by the C API alone; anything else is looked at closely.
+        if isinstance(out, ndarray):
+            array = out
+            if (
+                cnp.PyArray_TYPE(array) == computed and cnp.PyArray_ISNOTSWAPPED(array)
+                and array.ndim == ndim and cnp.PyArray_CompareLists(array.shape, shape, ndim)
+                and cnp.PyArray_ISWRITEABLE(array)
+            ):
+                return array
+    shape_ = tuple([shape[d] for d in range(ndim)])
+    dtype = np.dtype(np.float32 if computed == cnp.NPY_FLOAT else np.float64) if half is None else half
+    if out is None:
+        return np.empty(shape_, dtype)
+    check_out(out, shape_, dtype)
+    return out
+
+
+cdef object cast_first(object x, object dtype):
+    """x in the dtype that the caller asks for."""
+    if dtype is None:
+        return x
+    wanted = np.dtype(dtype).newbyteorder("=")
+    if not (is_half(wanted) or wanted in (np.dtype(np.float32), np.dtype(np.float64))):
+        raise TypeError(f"dtype is {wanted}: expected float16, bfloat16, float32 or float64")
+    return np.asarray(x).astype(wanted, copy=False)
+
+
+cdef object mask_like(object where, ndarray array):
+    """`where` as a view of the shape of `array`, or None."""
+    if where is None:
+        return None
+    mask = np.asarray(where)
+    if mask.dtype != np.bool_:
+        raise TypeError(f"where has dtype {mask.dtype}, expected bool")
+    try:
+        return np.broadcast_to(mask, (<object> array).shape)
+    except ValueError:
+        raise ValueError(
+            f"where has shape {mask.shape}, which does not broadcast to {(<object> array).shape}") from None
+
+
+cdef double checked_scale(object scale, int computed) except -1:
+    """The scale as the kernels see it."""
     cdef double value
     try:
         value = scale
@@ -110,7 +122,7 @@ cdef double checked_scale(object scale, ndarray floats) except -1:
         raise TypeError(f"scale must be a real number, got {scale!r}") from None
     except OverflowError:
         value = INFINITY
-    if cnp.PyArray_TYPE(floats) == cnp.NPY_FLOAT:
+    if computed == cnp.NPY_FLOAT:
         value = <float> value
     if not 0 < value < INFINITY:
         raise ValueError(f"scale must be positive and finite, got {scale!r}")

@@ -1,7 +1,5 @@
 """softmax, log_softmax and logsumexp: what starts from the logits."""
 
-import numpy as np
-
 from libc.math cimport INFINITY
 from libc.stdint cimport uint64_t
 
@@ -10,38 +8,22 @@ from numpy cimport ndarray
 
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
-from softmax_cy._arguments cimport checked_scale, delivered, empty, is_half, kernels_for, native_floats, writable
+from softmax_cy._arguments cimport (
+    as_array,
+    cast_first,
+    checked_scale,
+    computed_in,
+    half_dtype,
+    kernels_for,
+    mask_like,
+    result_array,
+)
 from softmax_cy._slices cimport run_slices
 from softmax_cy.kernels.table cimport KernelTable, SlicesKernel
 
 cnp.import_array()
 
-# Estimated nanoseconds for a float32 element on one thread.
-cdef double SOFTMAX_COST = 0.3
-
-
-cdef object cast_first(object x, object dtype):
-    """x in the dtype that the caller asks for."""
-    if dtype is None:
-        return x
-    wanted = np.dtype(dtype).newbyteorder("=")
-    if not (is_half(wanted) or wanted in (np.dtype(np.float32), np.dtype(np.float64))):
-        raise TypeError(f"dtype is {wanted}: expected float16, bfloat16, float32 or float64")
-    return np.asarray(x).astype(wanted, copy=False)
-
-
-cdef object mask_like(object where, ndarray floats):
-    """`where` as a view of the shape of `floats`, or None."""
-    if where is None:
-        return None
-    mask = np.asarray(where)
-    if mask.dtype != np.bool_:
-        raise TypeError(f"where has dtype {mask.dtype}, expected bool")
-    try:
-        return np.broadcast_to(mask, (<object> floats).shape)
-    except ValueError:
-        raise ValueError(
-            f"where has shape {mask.shape}, which does not broadcast to {(<object> floats).shape}") from None
+SOFTMAX_COST = 0.3
 
 
 cdef enum Operation:
@@ -54,24 +36,22 @@ cdef object elementwise(
 ):
     """An operation whose result has the shape of x."""
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef object given = cast_first(x, dtype)
-    cdef ndarray floats = native_floats(given, "x")
-    cdef double factor = checked_scale(scale, floats)
-    cdef uint64_t axes = _layout.slice_axes(axis, floats.ndim)
-    cdef ndarray mask = mask_like(where, floats)
-    cdef const KernelTable *kernels = kernels_for(floats)
+    cdef ndarray array = as_array(cast_first(x, dtype))
+    cdef int computed = computed_in(array, "x")
+    cdef double factor = checked_scale(scale, computed)
+    cdef uint64_t axes = _layout.slice_axes(axis, array.ndim)
+    cdef ndarray mask = mask_like(where, array)
+    cdef const KernelTable *kernels = kernels_for(computed)
     cdef SlicesKernel kernel = kernels.softmax if operation == SOFTMAX else kernels.log_softmax
-    cdef ndarray target
-    if out is None:
-        target = empty(floats.ndim, cnp.PyArray_DIMS(floats), cnp.PyArray_TYPE(floats))
-    else:
-        target = writable(out, floats.ndim, cnp.PyArray_DIMS(floats), given, floats)
-        if _layout.overlap_partly(floats, target):
-            floats = floats.copy()
-        if mask is not None and _layout.may_overlap(mask, target):
+    cdef object half = half_dtype(array, computed)
+    cdef ndarray result = result_array(out, array.ndim, cnp.PyArray_DIMS(array), computed, half)
+    if out is not None:
+        if _layout.overlap_partly(array, result):
+            array = array.copy()
+        if mask is not None and _layout.may_overlap(mask, result):
             mask = mask.copy()
-    run_slices(kernel, SOFTMAX_COST, floats, target, axes, factor, None, mask, threads)
-    return delivered(target, out, given, floats)
+    run_slices(kernel, SOFTMAX_COST, array, result, axes, factor, None, mask, computed, threads)
+    return result
 
 
 def softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_threads=None):
@@ -227,31 +207,31 @@ def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, 
     array([6.93147181e-01, 1.00069315e+03])
     """
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef object given = cast_first(x, dtype)
-    cdef ndarray floats = native_floats(given, "x")
-    cdef double factor = checked_scale(scale, floats)
-    cdef uint64_t axes = _layout.slice_axes(axis, floats.ndim)
-    cdef ndarray mask = mask_like(where, floats)
+    cdef ndarray array = as_array(cast_first(x, dtype))
+    cdef int computed = computed_in(array, "x")
+    cdef double factor = checked_scale(scale, computed)
+    cdef uint64_t axes = _layout.slice_axes(axis, array.ndim)
+    cdef ndarray mask = mask_like(where, array)
     cdef cnp.npy_intp[_layout.MAX_NDIM] shape
     cdef int ndim = 0, d
-    cdef ndarray target
-    for d in range(floats.ndim):
+    cdef ndarray result
+    for d in range(array.ndim):
         if not axes >> d & 1:
-            shape[ndim] = floats.shape[d]
+            shape[ndim] = array.shape[d]
         elif keepdims:
             shape[ndim] = 1
         else:
             continue
         ndim += 1
-    if out is None:
-        target = empty(ndim, shape, cnp.PyArray_TYPE(floats))
-    else:
-        target = writable(out, ndim, shape, given, floats)
-        if _layout.may_overlap(floats, target):
-            floats = floats.copy()
-        if mask is not None and _layout.may_overlap(mask, target):
+    half = half_dtype(array, computed)
+    result = result_array(out, ndim, shape, computed, half)
+    if out is not None:
+        if _layout.may_overlap(array, result):
+            array = array.copy()
+        if mask is not None and _layout.may_overlap(mask, result):
             mask = mask.copy()
-    if cnp.PyArray_SIZE(floats) == 0:
-        target.fill(-INFINITY)
-    run_slices(kernels_for(floats).logsumexp, SOFTMAX_COST, floats, target, axes, factor, None, mask, threads)
-    return delivered(target, out, given, floats)
+    if cnp.PyArray_SIZE(array) == 0:
+        result.fill(-INFINITY)
+    run_slices(
+        kernels_for(computed).logsumexp, SOFTMAX_COST, array, result, axes, factor, None, mask, computed, threads)
+    return result

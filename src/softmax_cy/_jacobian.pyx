@@ -1,4 +1,4 @@
-"""softmax_jacobian and log_softmax_jacobian: the whole matrices, from the outputs."""
+"""softmax_jacobian, log_softmax_jacobian and softmax_and_jacobian: the whole matrices."""
 
 from libc.stdint cimport uint64_t
 
@@ -9,14 +9,18 @@ cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport (
     STREAM_ABOVE,
+    as_array,
+    cast_first,
     checked_scale,
+    computed_in,
     cost,
-    delivered,
-    empty,
+    half_dtype,
     kernels_for,
-    native_floats,
-    writable,
+    mask_like,
+    result_array,
 )
+from softmax_cy._forward cimport SOFTMAX_COST
+from softmax_cy._slices cimport run_slices
 from softmax_cy.kernels.table cimport Elements, JacobianKernel, JacobianRows, KernelTable
 
 cnp.import_array()
@@ -29,6 +33,9 @@ cdef struct JacobianWork:
     JacobianKernel kernel
     JacobianRows rows       # of the first slice
     Elements y_elements
+    Elements out_elements
+    Elements x_elements
+    Elements keep_elements
     _layout.Outer outer
 
 
@@ -44,6 +51,10 @@ cdef void jacobian_task(const void *context, Py_ssize_t begin, Py_ssize_t end) n
         _layout.run_at(&work.outer, matrix, matrix + 1, &run)
         rows.y = work.rows.y + run.offset[0]
         rows.out = work.rows.out + run.offset[1]
+        if rows.x != NULL:
+            rows.x = work.rows.x + run.offset[2]
+        if rows.keep != NULL:
+            rows.keep = work.rows.keep + run.offset[3]
         rows.first = begin - matrix * n
         rows.last = min(n, end - matrix * n)
         work.kernel(&rows)
@@ -51,55 +62,79 @@ cdef void jacobian_task(const void *context, Py_ssize_t begin, Py_ssize_t end) n
 
 
 cdef int jacobian_into(
-    JacobianKernel kernel, ndarray y, ndarray out, int axis, double scale, int threads
+    JacobianKernel kernel, ndarray y, ndarray out, ndarray x, ndarray keep, int axis, double scale, int computed,
+    int threads,
 ) except -1:
-    """y with at least one axis, out with one more; both of one dtype, no overlap."""
+    """y with at least one axis, out with one more; x and keep with the shape of y, or None. No overlap with out."""
     cdef JacobianWork work
+    cdef uint64_t axes = <uint64_t> 1 << axis
     if cnp.PyArray_SIZE(out) == 0:
         return 0
     work.kernel = kernel
     work.rows.scale = scale
     work.rows.y = cnp.PyArray_BYTES(y)
     work.rows.out = cnp.PyArray_BYTES(out)
+    work.rows.x = NULL if x is None else cnp.PyArray_BYTES(x)
+    work.rows.keep = NULL if keep is None else cnp.PyArray_BYTES(keep)
     work.rows.length = y.shape[axis]
     work.rows.y_elements = &work.y_elements
-    _layout.slice_elements(&work.y_elements, y, <uint64_t> 1 << axis)
+    work.rows.out_elements = &work.out_elements
+    work.rows.x_elements = &work.x_elements
+    work.rows.keep_elements = &work.keep_elements
+    _layout.slice_elements(&work.y_elements, y, axes)
+    _layout.slice_elements(&work.out_elements, out, <uint64_t> 1 << (out.ndim - 1))
+    if x is not None:
+        _layout.slice_elements(&work.x_elements, x, axes)
+    if keep is not None:
+        _layout.slice_elements(&work.keep_elements, keep, axes)
     work.rows.out_next = out.strides[out.ndim - 2]
-    work.rows.out_step = out.strides[out.ndim - 1]
     work.rows.stream = cnp.PyArray_NBYTES(out) > STREAM_ABOVE
-    _layout.outer_axes(&work.outer, y, out, None, None, <uint64_t> 1 << axis)
-    _threads.run(jacobian_task, &work, work.outer.count * work.rows.length, threads, cost(JACOBIAN_COST, out))
+    _layout.outer_axes(&work.outer, y, out, x, keep, axes)
+    _threads.run(
+        jacobian_task, &work, work.outer.count * work.rows.length, threads,
+        cost(JACOBIAN_COST, cnp.PyArray_SIZE(out), computed))
     return 0
+
+
+cdef ndarray matrices(object out, ndarray y, int axis, int computed, str name):
+    """`out`, or a new array, for the Jacobian of each slice."""
+    cdef cnp.npy_intp[_layout.MAX_NDIM] shape
+    cdef int ndim = 0, d
+    if y.ndim == _layout.MAX_NDIM:
+        raise ValueError(f"{name} has {y.ndim} axes, and the result would have more than NumPy allows")
+    for d in range(y.ndim):
+        if d != axis:
+            shape[ndim] = y.shape[d]
+            ndim += 1
+    shape[ndim] = shape[ndim + 1] = y.shape[axis] if y.ndim else 1
+    half = half_dtype(y, computed)
+    return result_array(out, max(y.ndim, 1) + 1, shape, computed, half)
 
 
 cdef object jacobian(bint of_log, object y, str name, object axis, object scale, object out, object num_threads):
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef ndarray floats = native_floats(y, name)
-    cdef double factor = checked_scale(scale, floats)
-    cdef int index = _layout.slice_axis(axis, floats.ndim)
-    cdef const KernelTable *kernels = kernels_for(floats)
+    cdef ndarray outputs = as_array(y)
+    cdef int computed = computed_in(outputs, name)
+    cdef double factor = checked_scale(scale, computed)
+    cdef int index = _layout.slice_axis(axis, outputs.ndim)
+    cdef const KernelTable *kernels = kernels_for(computed)
     cdef JacobianKernel kernel = kernels.log_jacobian if of_log else kernels.jacobian
-    cdef cnp.npy_intp[_layout.MAX_NDIM] shape
-    cdef int ndim = 0, d
-    cdef ndarray target
-    if floats.ndim == 0:
-        floats = floats.reshape(1)
-    if floats.ndim == _layout.MAX_NDIM:
-        raise ValueError(f"{name} has {floats.ndim} axes, and the result would have more than NumPy allows")
-    for d in range(floats.ndim):
-        if d != index:
-            shape[ndim] = floats.shape[d]
-            ndim += 1
-    shape[ndim] = shape[ndim + 1] = floats.shape[index]
-    ndim += 2
+    cdef ndarray result = matrices(out, outputs, index, computed, name)
+    if outputs.ndim == 0:
+        outputs = outputs.reshape(1)
+    if out is not None and _layout.may_overlap(outputs, result):
+        outputs = outputs.copy()
+    jacobian_into(kernel, outputs, result, None, None, index, factor, computed, threads)
+    return result
+
+
+cdef object pair_of(object out):
+    """`out` of a function with two results."""
     if out is None:
-        target = empty(ndim, shape, cnp.PyArray_TYPE(floats))
-    else:
-        target = writable(out, ndim, shape, y, floats)
-        if _layout.may_overlap(floats, target):
-            floats = floats.copy()
-    jacobian_into(kernel, floats, target, index, factor, threads)
-    return delivered(target, out, y, floats)
+        return None, None
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise TypeError(f"out must be a tuple of two arrays or None, got {out!r}")
+    return out
 
 
 def softmax_jacobian(y, axis=-1, *, scale=1.0, out=None, num_threads=None):
@@ -205,3 +240,81 @@ def log_softmax_jacobian(log_y, axis=-1, *, scale=1.0, out=None, num_threads=Non
            [-0.25,  0.25]])
     """
     return jacobian(True, log_y, "log_y", axis, scale, out, num_threads)
+
+
+def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_threads=None):
+    r"""Softmax and its Jacobian, from the logits.
+
+    .. math:: y_i = \frac{e^{x_i}}{\sum_j e^{x_j}}, \quad
+        J_{ij} = \frac{\partial y_i}{\partial x_j} = y_i (\delta_{ij} - y_j)
+
+    Parameters
+    ----------
+    x, scale, where, dtype, num_threads
+        As for `softmax`. The derivative is with respect to x in softmax(scale * x).
+    axis : int, optional
+        The axis along which the results add up to one. The last by default.
+    out : tuple of two ndarrays, optional
+        Where to write the results; either may be None. The first may be `x` itself.
+
+    Returns
+    -------
+    y : ndarray, same shape as `x`
+        What `softmax` returns.
+    jacobian : ndarray, shape (..., n, n)
+        What `softmax_jacobian` returns for `y`, but with 1 - y_i from the other classes on the diagonal.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError, TypeError, ValueError
+        As `softmax` and `softmax_jacobian`; and if `out` is not a tuple of two, or the two overlap.
+
+    Notes
+    -----
+    Where one class is nearly certain, its entry on the diagonal is tiny, and from `y` alone nothing of it is left: the
+    digits of 1 - y_i are not in y_i. Here they come from the sum of the other exponentials.
+
+    References
+    ----------
+    .. [1] I. Goodfellow, Y. Bengio, A. Courville, "Deep Learning", MIT Press, 2016, section 6.2.2.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softmax_cy import softmax_and_jacobian, softmax_jacobian
+    >>> y, jacobian = softmax_and_jacobian(np.array([40.0, 0.0]))
+    >>> jacobian
+    array([[ 4.24835426e-18, -4.24835426e-18],
+           [-4.24835426e-18,  4.24835426e-18]])
+    >>> softmax_jacobian(y)
+    array([[ 0.00000000e+00, -4.24835426e-18],
+           [-4.24835426e-18,  4.24835426e-18]])
+    """
+    cdef int threads = _threads.requested_threads(num_threads)
+    cdef ndarray array = as_array(cast_first(x, dtype))
+    cdef int computed = computed_in(array, "x")
+    cdef double factor = checked_scale(scale, computed)
+    cdef int index = _layout.slice_axis(axis, array.ndim)
+    cdef uint64_t axes = <uint64_t> 1 << index
+    cdef ndarray mask = mask_like(where, array)
+    cdef const KernelTable *kernels = kernels_for(computed)
+    cdef ndarray y, result
+    y_out, jacobian_out = pair_of(out)
+    half = half_dtype(array, computed)
+    y = result_array(y_out, array.ndim, cnp.PyArray_DIMS(array), computed, half)
+    result = matrices(jacobian_out, array, index, computed, "x")
+    if out is not None:
+        if _layout.may_overlap(y, result):
+            raise ValueError("out: the two arrays overlap")
+        # The logits are still needed once y is written.
+        if _layout.may_overlap(array, y) or _layout.may_overlap(array, result):
+            array = array.copy()
+        if mask is not None and (_layout.may_overlap(mask, y) or _layout.may_overlap(mask, result)):
+            mask = mask.copy()
+    run_slices(kernels.softmax, SOFTMAX_COST, array, y, axes, factor, None, mask, computed, threads)
+    if array.ndim == 0:
+        array = array.reshape(1)
+        mask = None if mask is None else mask.reshape(1)
+    jacobian_into(
+        kernels.jacobian, y if y.ndim else y.reshape(1), result, array, mask, index, factor, computed, threads)
+    return y, result

@@ -26,6 +26,7 @@ cdef struct Run:
 cdef uint64_t slice_axes(object axis, int ndim) except? 0xFFFFFFFFFFFFFFFF
 cdef int slice_axis(object axis, int ndim) except -1
 cdef Py_ssize_t slice_length(ndarray array, uint64_t axes) noexcept
+cdef int element_kind(ndarray array) noexcept
 cdef void slice_elements(Elements *elements, ndarray array, uint64_t axes) noexcept
 cdef void outer_axes(
     Outer *outer, ndarray first, ndarray second, ndarray third, ndarray fourth, uint64_t axes

@@ -10,6 +10,23 @@ import numpy as np
 cimport numpy as cnp
 from numpy cimport ndarray
 
+from softmax_cy.kernels.kinds cimport (
+    KIND_BFLOAT16,
+    KIND_BOOL,
+    KIND_FLOAT16,
+    KIND_FLOAT32,
+    KIND_FLOAT64,
+    KIND_INT8,
+    KIND_INT16,
+    KIND_INT32,
+    KIND_INT64,
+    KIND_SWAPPED,
+    KIND_UINT8,
+    KIND_UINT16,
+    KIND_UINT32,
+    KIND_UINT64,
+)
+
 cnp.import_array()
 
 
@@ -61,10 +78,33 @@ cdef Py_ssize_t slice_length(ndarray array, uint64_t axes) noexcept:
     return length
 
 
+cdef int element_kind(ndarray array) noexcept:
+    """Of an array whose dtype was found to be a supported one."""
+    cdef int type_ = cnp.PyArray_TYPE(array)
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(array)
+    cdef int kind
+    if type_ == cnp.NPY_FLOAT:
+        kind = KIND_FLOAT32
+    elif type_ == cnp.NPY_DOUBLE:
+        kind = KIND_FLOAT64
+    elif type_ == cnp.NPY_FLOAT16:
+        kind = KIND_FLOAT16
+    elif type_ == cnp.NPY_BOOL:
+        kind = KIND_BOOL
+    elif not cnp.PyTypeNum_ISINTEGER(type_):
+        kind = KIND_BFLOAT16
+    elif cnp.PyTypeNum_ISUNSIGNED(type_):
+        kind = KIND_UINT8 if size == 1 else KIND_UINT16 if size == 2 else KIND_UINT32 if size == 4 else KIND_UINT64
+    else:
+        kind = KIND_INT8 if size == 1 else KIND_INT16 if size == 2 else KIND_INT32 if size == 4 else KIND_INT64
+    return kind if cnp.PyArray_ISNOTSWAPPED(array) else kind + KIND_SWAPPED
+
+
 cdef void slice_elements(Elements *elements, ndarray array, uint64_t axes) noexcept:
-    """How the elements of a slice lie."""
+    """What the elements of a slice are, and how they lie."""
     cdef int d, last = -1
     cdef Py_ssize_t length
+    elements.kind = element_kind(array)
     for d in range(array.ndim):
         length = array.shape[d]
         if not belongs(axes, d) or length == 1:

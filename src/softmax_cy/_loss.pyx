@@ -1,24 +1,35 @@
-"""cross_entropy and cross_entropy_and_grad: from the logits and the targets, with no array between."""
+"""cross_entropy and cross_entropy_and_grad: from the logits and the targets, with no array between.
+
+Design:
+1. Everything is checked, each index too, before anything is written.
+2. Losses that are not asked for one by one are added as they come, a chunk of slices at a time. The chunks depend on
+   the number of slices alone, so the sum does not depend on the threads.
+"""
 
 import operator
 
 import numpy as np
 
-from libc.math cimport INFINITY
-from libc.stdint cimport uint64_t
+from libc.math cimport INFINITY, fabs
+from libc.stdint cimport int64_t, uint64_t
 
 cimport numpy as cnp
 from numpy cimport ndarray
 
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
-from softmax_cy._arguments cimport check_out, cost, kernels_for, native_floats, result_dtype
+from softmax_cy._arguments cimport as_array, check_out, computed_in, cost, half_dtype, kernels_for
+from softmax_cy.kernels.kinds cimport KIND_FLOAT32, KIND_FLOAT64, integer_at
 from softmax_cy.kernels.table cimport CrossEntropyKernel, CrossEntropySlices, Elements
 
 cnp.import_array()
 
 # Estimated nanoseconds for a float32 logit on one thread.
 cdef double CROSS_ENTROPY_COST = 0.6
+
+cdef enum:
+    MOST_IN_CHUNK = 1024
+    CHUNKS = 64             # at least, where there are so many slices
 
 
 cdef struct CrossEntropyWork:
@@ -28,20 +39,46 @@ cdef struct CrossEntropyWork:
     Elements x_elements
     Elements target_elements
     Elements grad_elements
+    bint one_by_one                 # the losses are results
+    bint single                     # the kernel's reals are float
+    Py_ssize_t in_chunk
+    double *sums                    # one a chunk
 
 
-cdef void cross_entropy_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    cdef const CrossEntropyWork *work = <const CrossEntropyWork *> context
+cdef struct Sum:
+    # Neumaier's: what rounding takes from the sum is added by itself.
+    double sum_
+    double lost
+
+
+cdef inline void add(Sum *total, double term) noexcept nogil:
+    cdef double sum_ = total.sum_ + term
+    if sum_ - sum_ == 0:
+        # Where it is infinite or NaN, so is the result.
+        if fabs(total.sum_) >= fabs(term):
+            total.lost += (total.sum_ - sum_) + term
+        else:
+            total.lost += (term - sum_) + total.sum_
+    total.sum_ = sum_
+
+
+cdef void losses_into(const CrossEntropyWork *work, Py_ssize_t begin, Py_ssize_t end, char *losses) noexcept nogil:
+    """The slices of a range. Their losses side by side, or where the caller wants them if `losses` is NULL."""
     cdef CrossEntropySlices slices = work.slices
+    cdef Py_ssize_t first = begin
     cdef _layout.Run run
     while begin < end:
         _layout.run_at(&work.outer, begin, end, &run)
         slices.x = work.slices.x + run.offset[0]
         slices.target = work.slices.target + run.offset[1]
-        slices.loss = work.slices.loss + run.offset[2]
         slices.x_next = run.stride[0]
         slices.target_next = run.stride[1]
-        slices.loss_next = run.stride[2]
+        if losses != NULL:
+            slices.loss_next = sizeof(float) if work.single else sizeof(double)
+            slices.loss = losses + (begin - first) * slices.loss_next
+        else:
+            slices.loss = work.slices.loss + run.offset[2]
+            slices.loss_next = run.stride[2]
         if slices.grad != NULL:
             slices.grad = work.slices.grad + run.offset[3]
             slices.grad_next = run.stride[3]
@@ -50,132 +87,235 @@ cdef void cross_entropy_task(const void *context, Py_ssize_t begin, Py_ssize_t e
         begin += run.count
 
 
-cdef object checked_indices(ndarray target, Py_ssize_t classes, object ignore_index):
-    """The target as int64 in the machine's byte order; every index in range, or ignored."""
-    indices = target.astype(np.int64, copy=False)
-    wrong = (indices < 0) | (indices >= classes)
-    if target.dtype == np.uint64:
-        wrong |= target >= classes
-    if ignore_index is not None:
-        wrong &= (<object> target) != ignore_index
-    if wrong.any():
-        position = np.unravel_index(wrong.argmax(), wrong.shape) if wrong.ndim else ()
-        at = f"[{', '.join(map(str, position))}]" if wrong.ndim else ""
-        raise ValueError(f"target{at} is {(<object> target)[position]}, expected 0 <= target < {classes}")
-    return indices
+cdef void cross_entropy_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """Items are chunks."""
+    cdef const CrossEntropyWork *work = <const CrossEntropyWork *> context
+    cdef double[MOST_IN_CHUNK] losses
+    cdef Py_ssize_t chunk, first, count, i
+    cdef Sum total
+    for chunk in range(begin, end):
+        first = chunk * work.in_chunk
+        count = min(work.in_chunk, work.outer.count - first)
+        if work.one_by_one:
+            losses_into(work, first, first + count, NULL)
+            continue
+        losses_into(work, first, first + count, <char *> losses)
+        total.sum_ = total.lost = 0
+        for i in range(count):
+            add(&total, (<float *> losses)[i] if work.single else losses[i])
+        work.sums[chunk] = total.sum_ + total.lost
 
 
-cdef object cross_entropies(
-    bint with_grad, object x, object target, object axis, object weight, object ignore_index, object label_smoothing,
-    object reduction, object out, object num_threads,
-):
+cdef struct Count:
+    Py_ssize_t wrong        # the first slice whose index is out of range, or -1
+    Sum weight              # of the targets that are not ignored
+
+
+cdef Count check_indices(const CrossEntropyWork *work) noexcept nogil:
+    cdef const CrossEntropySlices *slices = &work.slices
+    cdef Py_ssize_t begin = 0, i
+    cdef _layout.Run run
+    cdef int64_t index
+    cdef double weight
+    cdef Count count
+    count.wrong = -1
+    count.weight.sum_ = count.weight.lost = 0
+    while begin < work.outer.count:
+        _layout.run_at(&work.outer, begin, work.outer.count, &run)
+        for i in range(run.count):
+            index = integer_at(slices.target + run.offset[1] + i * run.stride[1], slices.index_kind)
+            if slices.any_ignored and index == slices.ignored:
+                continue
+            if not 0 <= index < slices.length:
+                count.wrong = begin + i
+                return count
+            weight = 1
+            if slices.weight != NULL:
+                weight = (<const float *> slices.weight)[index] if work.single else (<const double *> slices.weight)[index]
+            add(&count.weight, weight)
+        begin += run.count
+    return count
+
+
+cdef class Problem:
+    """The arguments, checked and never changed."""
+    cdef ndarray logits, labels     # with at least one axis
+    cdef ndarray weights            # side by side in the computed dtype, or None
+    cdef tuple shape, batch         # of the logits as given, and without the axis of the classes
+    cdef object half                # half_dtype
+    cdef int computed, index
+    cdef uint64_t axes
+    cdef bint of_indices, any_ignored
+    cdef int64_t ignored
+    cdef double smoothing
+    cdef str reduction
+
+    def __init__(self, x, target, axis, weight, ignore_index, label_smoothing, reduction):
+        self.logits = as_array(x)
+        self.computed = computed_in(self.logits, "x")
+        self.half = half_dtype(self.logits, self.computed)
+        self.index = _layout.slice_axis(axis, self.logits.ndim)
+        self.axes = <uint64_t> 1 << self.index
+        self.shape = (<object> self.logits).shape
+        self.batch = self.shape[:self.index] + self.shape[self.index + 1:]
+        self.labels = as_array(target)
+        self.of_indices = self.labels.dtype.kind in "iu"
+        if not self.of_indices:
+            if self.labels.dtype.kind == "b":
+                raise TypeError("target has dtype bool: expected an integer or floating type")
+            if computed_in(self.labels, "target") == cnp.NPY_DOUBLE and self.computed == cnp.NPY_FLOAT:
+                self.labels = self.labels.astype(np.float32)
+        expected = self.batch if self.of_indices else self.shape
+        if (<object> self.labels).shape != expected:
+            raise ValueError(
+                f"target has shape {(<object> self.labels).shape}, expected {self.batch} for class indices or "
+                f"{self.shape} for probabilities")
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        self.reduction = reduction
+        self.smoothing = checked_smoothing(label_smoothing)
+        if self.logits.ndim == 0:
+            self.logits = self.logits.reshape(1)
+            self.labels = self.labels if self.of_indices else self.labels.reshape(1)
+        if weight is not None:
+            self.weights = checked_weights(weight, self.logits.shape[self.index], self.computed)
+        if ignore_index is not None:
+            if not self.of_indices:
+                raise ValueError("ignore_index applies to class indices, and target holds probabilities")
+            index = checked_ignore_index(ignore_index)
+            self.any_ignored = index is not None
+            self.ignored = index or 0
+
+    cdef object dtype(self):
+        """Of the results."""
+        if self.half is not None:
+            return self.half
+        return np.dtype(np.float32 if self.computed == cnp.NPY_FLOAT else np.float64)
+
+    cdef ndarray array(self, tuple shape, object out):
+        """`out` if it is fit for a result of this shape, or a new array."""
+        if out is None:
+            return np.empty(shape, self.dtype())
+        check_out(out, shape, self.dtype())
+        return out
+
+    cdef void describe(self, CrossEntropyWork *work):
+        """All of the work but where the results go."""
+        work.kernel = kernels_for(self.computed).cross_entropy
+        work.single = self.computed == cnp.NPY_FLOAT
+        work.one_by_one = self.reduction == "none"
+        work.slices.x = cnp.PyArray_BYTES(self.logits)
+        work.slices.target = cnp.PyArray_BYTES(self.labels)
+        work.slices.weight = NULL if self.weights is None else cnp.PyArray_BYTES(self.weights)
+        work.slices.loss = work.slices.grad = NULL
+        work.slices.length = self.logits.shape[self.index]
+        work.slices.x_elements = &work.x_elements
+        work.slices.target_elements = NULL if self.of_indices else &work.target_elements
+        work.slices.index_kind = _layout.element_kind(self.labels)
+        work.slices.grad_elements = &work.grad_elements
+        work.slices.smoothing = self.smoothing
+        work.slices.grad_factor = 1
+        work.slices.any_ignored = self.any_ignored
+        work.slices.ignored = self.ignored
+        work.slices.weight_sum = work.slices.length if self.weights is None else self.weights.sum(dtype=np.float64)
+        _layout.slice_elements(&work.x_elements, self.logits, self.axes)
+        if not self.of_indices:
+            _layout.slice_elements(&work.target_elements, self.labels, self.axes)
+        _layout.outer_axes(&work.outer, self.logits, self.labels, None, None, self.axes)
+
+    cdef object index_error(self, Py_ssize_t slice_):
+        """For the index of this slice."""
+        position = np.unravel_index(slice_, self.batch) if self.batch else ()
+        at = f"[{', '.join(map(str, position))}]" if position else ""
+        return ValueError(
+            f"target{at} is {(<object> self.labels)[position]}, "
+            f"expected 0 <= target < {self.logits.shape[self.index]}")
+
+    cdef void separate_from(self, ndarray result):
+        """Copy what writing to the result would destroy."""
+        if _layout.overlap_partly(self.logits, result):
+            self.logits = self.logits.copy()
+        if _layout.may_overlap(self.labels, result):
+            self.labels = self.labels.copy()
+        if self.weights is not None and _layout.may_overlap(self.weights, result):
+            self.weights = self.weights.copy()
+
+
+cdef object cross_entropies(bint with_grad, Problem problem, object out, object num_threads):
     """The loss, or the loss and the gradient."""
     cdef CrossEntropyWork work
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef ndarray floats = native_floats(x, "x")
-    cdef int index = _layout.slice_axis(axis, floats.ndim)
-    cdef object dtype = result_dtype(x, floats)
-    cdef object labels = np.asarray(target)
-    cdef object weights = None
-    cdef double factor = 1, sum_of_losses
-    cdef bint of_indices = labels.dtype.kind in "iu"
-    cdef uint64_t axes = <uint64_t> 1 << index
-    cdef ndarray losses, grads = None, result
-    shape = (<object> floats).shape
-    if floats.ndim == 0:
-        floats = floats.reshape(1)
-    classes = floats.shape[index]
-    batch = shape[:index] + shape[index + 1:]
-    if not of_indices and labels.dtype.kind == "b":
-        raise TypeError("target has dtype bool: expected an integer or floating type")
-    if not of_indices:
-        labels = native_floats(labels, "target").astype(floats.dtype, copy=False)
-    if labels.shape != (batch if of_indices else shape):
-        raise ValueError(
-            f"target has shape {labels.shape}, expected {batch} for class indices or {shape} for probabilities")
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-    smoothing = checked_smoothing(label_smoothing)
-    if weight is not None:
-        weights = np.ascontiguousarray(native_floats(weight, "weight"), dtype=floats.dtype)
-        if np.shape(weight) != (classes,):
-            raise ValueError(f"weight has shape {np.shape(weight)}, expected {(classes,)}")
-    if ignore_index is not None:
-        if not of_indices:
-            raise ValueError("ignore_index applies to class indices, and target holds probabilities")
-        ignore_index = checked_ignore_index(ignore_index)
-    if of_indices:
-        labels = checked_indices(labels, classes, ignore_index)
-    if out is not None:
-        loss_shape = batch if reduction == "none" else ()
-        check_out(out, shape if with_grad else loss_shape, dtype)
-
-    losses = np.empty(batch, floats.dtype)
-    if reduction == "mean":
-        factor = 1 / (count_of(labels, weights, ignore_index) if of_indices else <double> cnp.PyArray_SIZE(losses))
+    cdef ndarray grads = None, losses = None, written, sums
+    cdef Py_ssize_t chunks
+    cdef Sum total
+    cdef Count count
+    cdef double divisor
+    problem.describe(&work)
+    divisor = work.outer.count
+    if problem.of_indices:
+        count = check_indices(&work)
+        if count.wrong >= 0:
+            raise problem.index_error(count.wrong)
+        divisor = count.weight.sum_ + count.weight.lost
     if with_grad:
-        grads = out if out is not None and out.dtype == floats.dtype else np.empty(shape, floats.dtype)
-        if floats.ndim != grads.ndim:
-            grads = grads.reshape(1)
-        if _layout.overlap_partly(floats, grads):
-            floats = floats.copy()
-        if _layout.may_overlap(labels, grads):
-            labels = labels.copy()
-        if weights is not None and _layout.may_overlap(weights, grads):
-            weights = weights.copy()
-    if classes == 0:
-        losses.fill(0)
-    elif cnp.PyArray_SIZE(floats) > 0:
-        work.kernel = kernels_for(floats).cross_entropy
-        work.slices.x = cnp.PyArray_BYTES(floats)
-        work.slices.target = cnp.PyArray_BYTES(labels)
-        work.slices.weight = NULL if weights is None else cnp.PyArray_BYTES(weights)
+        grads = problem.array(problem.shape, out)
+    if not with_grad or work.one_by_one:
+        losses = problem.array(problem.batch if work.one_by_one else (), None if with_grad else out)
+    else:
+        losses = problem.array((), None)
+
+    written = grads if with_grad else losses
+    problem.separate_from(written if grads is None or grads.ndim else grads.reshape(1))
+    problem.describe(&work)
+    if with_grad:
+        grads_ = grads if grads.ndim else grads.reshape(1)
+        work.slices.grad = cnp.PyArray_BYTES(grads_)
+        _layout.slice_elements(&work.grad_elements, grads_, problem.axes)
+    else:
+        grads_ = None
+    if problem.reduction == "mean":
+        work.slices.grad_factor = 1 / divisor
+    if work.one_by_one:
         work.slices.loss = cnp.PyArray_BYTES(losses)
-        work.slices.grad = NULL if grads is None else cnp.PyArray_BYTES(grads)
-        work.slices.length = classes
-        work.slices.x_elements = &work.x_elements
-        work.slices.target_elements = NULL if of_indices else &work.target_elements
-        work.slices.grad_elements = &work.grad_elements
-        work.slices.smoothing = smoothing
-        work.slices.weight_sum = classes if weights is None else weights.sum(dtype=np.float64)
-        work.slices.grad_factor = factor
-        work.slices.any_ignored = ignore_index is not None
-        work.slices.ignored = 0 if ignore_index is None else ignore_index
-        _layout.slice_elements(&work.x_elements, floats, axes)
-        if not of_indices:
-            _layout.slice_elements(&work.target_elements, labels, axes)
-        _layout.slice_elements(&work.grad_elements, floats if grads is None else grads, axes)
-        _layout.outer_axes(&work.outer, floats, labels, losses, grads, axes)
-        _threads.run(cross_entropy_task, &work, work.outer.count, threads, cost(CROSS_ENTROPY_COST, floats))
+        work.slices.loss_kind = _layout.element_kind(losses)
+    else:
+        work.slices.loss_kind = KIND_FLOAT32 if work.single else KIND_FLOAT64
+    _layout.outer_axes(
+        &work.outer, problem.logits, problem.labels, losses if work.one_by_one else None, grads_, problem.axes)
 
-    result = losses
-    if reduction != "none":
-        # One number a slice was written, and they are added in one order whatever the threads.
-        sum_of_losses = losses.sum(dtype=np.float64)
-        result = np.asarray(sum_of_losses * factor, floats.dtype)
-    loss = into(result, dtype, None if with_grad else out)
-    if not with_grad:
-        return loss
-    if grads.ndim != len(shape):
-        grads = grads.reshape(shape)
-    return loss, into(grads, dtype, out)
+    if work.slices.length == 0:
+        # Nothing to lose: the losses are 0, and there is no gradient.
+        work.outer.count = 0
+        if work.one_by_one:
+            losses.fill(0)
+    work.in_chunk = max(1, min(<Py_ssize_t> MOST_IN_CHUNK, work.outer.count // CHUNKS))
+    chunks = (work.outer.count + work.in_chunk - 1) // work.in_chunk
+    sums = np.zeros(0 if work.one_by_one else chunks)
+    work.sums = <double *> cnp.PyArray_DATA(sums)
+    _threads.run(
+        cross_entropy_task, &work, chunks, threads,
+        cost(CROSS_ENTROPY_COST, cnp.PyArray_SIZE(problem.logits), problem.computed))
+    if not work.one_by_one:
+        total.sum_ = total.lost = 0
+        for chunk in range(chunks):
+            add(&total, work.sums[chunk])
+        put(losses, (total.sum_ + total.lost) * work.slices.grad_factor, work.single)
+    return (losses, grads) if with_grad else losses
 
 
-cdef double count_of(object indices, object weights, object ignore_index) except *:
-    """What the mean divides by: the weights of the targets that are not ignored."""
-    kept = np.ones(indices.shape, bool) if ignore_index is None else indices != ignore_index
-    if weights is None:
-        return kept.sum()
-    return np.where(kept, weights[np.where(kept, indices, 0)], 0).sum(dtype=np.float64)
+cdef int put(ndarray result, double value, bint single) except -1:
+    """The value in a 0-d result, by way of the computed type; too large a value is an infinity."""
+    with np.errstate(over="ignore"):
+        result[...] = np.float32(value) if single else value
+    return 0
 
 
-cdef object into(object result, object dtype, object out):
-    """The result in its final dtype, in `out` if there is one."""
-    if out is None:
-        return result.astype(dtype, copy=False)
-    if not np.may_share_memory(out, result):
-        out[...] = result
-    return out
+cdef ndarray checked_weights(object weight, Py_ssize_t classes, int computed):
+    cdef ndarray weights = as_array(weight)
+    computed_in(weights, "weight")
+    if (<object> weights).shape != (classes,):
+        raise ValueError(f"weight has shape {(<object> weights).shape}, expected {(classes,)}")
+    return np.ascontiguousarray(weights, dtype=np.float32 if computed == cnp.NPY_FLOAT else np.float64)
 
 
 cdef double checked_smoothing(object label_smoothing) except -1:
@@ -268,7 +408,7 @@ def cross_entropy(
     array([0.12692801, 2.12692801])
     """
     return cross_entropies(
-        False, x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads)
+        False, Problem(x, target, axis, weight, ignore_index, label_smoothing, reduction), out, num_threads)
 
 
 def cross_entropy_and_grad(
@@ -315,4 +455,4 @@ def cross_entropy_and_grad(
     (array(0.69314718), array([[ 0.5, -0.5]]))
     """
     return cross_entropies(
-        True, x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads)
+        True, Problem(x, target, axis, weight, ignore_index, label_smoothing, reduction), out, num_threads)

@@ -9,7 +9,7 @@ from numpy cimport ndarray
 
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
-from softmax_cy._arguments cimport checked_scale, delivered, empty, kernels_for, native_floats, writable
+from softmax_cy._arguments cimport as_array, checked_scale, computed_in, half_dtype, kernels_for, result_array
 from softmax_cy._slices cimport run_slices
 from softmax_cy.kernels.table cimport KernelTable, SlicesKernel
 
@@ -40,15 +40,19 @@ cdef object product(
 ):
     """A product of the vector v with a Jacobian that follows from y."""
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef ndarray vector = native_floats(v, v_name)
-    cdef ndarray outputs = native_floats(y, y_name)
-    cdef object result_of = widest(v, y)
+    cdef ndarray vector = as_array(v)
+    cdef ndarray outputs = as_array(y)
+    cdef int computed = computed_in(vector, v_name)
+    cdef int of_outputs = computed_in(outputs, y_name)
+    cdef object half = None
     cdef uint64_t axes
     cdef double factor
-    cdef ndarray target
-    if cnp.PyArray_TYPE(vector) != cnp.PyArray_TYPE(outputs):
-        vector, outputs = (array.astype(np.float64, copy=False) for array in (vector, outputs))
-    factor = checked_scale(scale, vector)
+    cdef ndarray result
+    if computed != of_outputs:
+        computed = cnp.NPY_DOUBLE
+    elif computed == cnp.NPY_FLOAT and half_dtype(vector, computed) == half_dtype(outputs, computed):
+        half = half_dtype(vector, computed)
+    factor = checked_scale(scale, computed)
     if vector.ndim != outputs.ndim or not cnp.PyArray_CompareLists(vector.shape, outputs.shape, vector.ndim):
         try:
             vector, outputs = np.broadcast_arrays(vector, outputs)
@@ -57,23 +61,16 @@ cdef object product(
                 f"{v_name} of shape {(<object> vector).shape} and {y_name} of shape {(<object> outputs).shape} do not "
                 "broadcast") from None
     axes = _layout.slice_axes(axis, vector.ndim)
-    if out is None:
-        target = empty(vector.ndim, vector.shape, cnp.PyArray_TYPE(vector))
-    else:
-        target = writable(out, vector.ndim, vector.shape, result_of, vector)
-        if _layout.overlap_partly(vector, target):
+    result = result_array(out, vector.ndim, vector.shape, computed, half)
+    if out is not None:
+        if _layout.overlap_partly(vector, result):
             vector = vector.copy()
-        if _layout.overlap_partly(outputs, target):
+        if _layout.overlap_partly(outputs, result):
             outputs = outputs.copy()
     run_slices(
-        product_kernel(kernels_for(vector), which), PRODUCT_COST, vector, target, axes, factor, outputs, None, threads)
-    return delivered(target, out, result_of, vector)
-
-
-cdef object widest(object v, object y):
-    """The input whose dtype the result has: one of 16 bits only if the other is of the same."""
-    dtypes = [array.dtype.newbyteorder("=") for array in (v, y) if isinstance(array, ndarray)]
-    return v if len(dtypes) == 2 and dtypes[0] == dtypes[1] else None
+        product_kernel(kernels_for(computed), which), PRODUCT_COST, vector, result, axes, factor, outputs, None,
+        computed, threads)
+    return result
 
 
 def softmax_vjp(grad, y, axis=-1, *, scale=1.0, out=None, num_threads=None):

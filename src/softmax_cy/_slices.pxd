@@ -6,5 +6,5 @@ from softmax_cy.kernels.table cimport SlicesKernel
 
 cdef int run_slices(
     SlicesKernel kernel, double nanoseconds, ndarray x, ndarray out, uint64_t axes, double scale,
-    ndarray y, ndarray keep, int threads,
+    ndarray y, ndarray keep, int computed, int threads,
 ) except -1

@@ -48,9 +48,9 @@ cdef void slice_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noex
 
 cdef int run_slices(
     SlicesKernel kernel, double nanoseconds, ndarray x, ndarray out, uint64_t axes, double scale,
-    ndarray y, ndarray keep, int threads,
+    ndarray y, ndarray keep, int computed, int threads,
 ) except -1:
-    """x, y and out of one dtype; y and keep may be None, and one of them is.
+    """`computed` is the kernel's type. y and keep may be None, and one of them is.
 
     y and keep with the shape of x; out too, or without the axes of a slice. No partial overlap.
     """
@@ -74,10 +74,9 @@ cdef int run_slices(
     work.slices.scale = scale
     work.slices.stream = x.data != out.data and cnp.PyArray_NBYTES(x) + cnp.PyArray_NBYTES(out) > STREAM_ABOVE
     _layout.slice_elements(&work.elements[0], x, axes)
-    if out.ndim == x.ndim:
-        _layout.slice_elements(&work.elements[1], out, axes)
+    _layout.slice_elements(&work.elements[1], out, axes if out.ndim == x.ndim else 0)
     if other is not None:
         _layout.slice_elements(&work.elements[2], other, axes)
     _layout.outer_axes(&work.outer, x, out, other, None, axes)
-    _threads.run(slice_task, &work, work.outer.count, threads, cost(nanoseconds, x))
+    _threads.run(slice_task, &work, work.outer.count, threads, cost(nanoseconds, cnp.PyArray_SIZE(x), computed))
     return 0

@@ -38,7 +38,8 @@ cdef inline Py_ssize_t elements_to_line(const char *out, Py_ssize_t count) noexc
 # ---- strided elements --------------------------------------------------------------------------------------------
 
 cdef inline bint contiguous(const Elements *elements) noexcept nogil:
-    return elements.ndim == 1 and elements.strides[0] == <Py_ssize_t> sizeof(real)
+    """Reals side by side."""
+    return elements.kind == KIND_REAL and elements.ndim == 1 and elements.strides[0] == <Py_ssize_t> sizeof(real)
 
 
 cdef inline Py_ssize_t run_at(const Elements *elements, Py_ssize_t index, Py_ssize_t *offset) noexcept nogil:
@@ -61,11 +62,14 @@ cdef inline void copy_elements(
 ) noexcept nogil:
     """`size` is a constant of the caller: each element is one move."""
     cdef Py_ssize_t i
+    if source_step == <Py_ssize_t> size and target_step == <Py_ssize_t> size:
+        memcpy(target, source, count * size)
+        return
     for i in range(count):
         memcpy(target + i * target_step, source + i * source_step, size)
 
 
-cdef inline void gather(
+cdef inline void gather_raw(
     const char *slice_, const Elements *elements, Py_ssize_t start, Py_ssize_t count, char *scratch, size_t size
 ) noexcept nogil:
     """Copy `count` elements of `size` bytes, from element `start` on, side by side into scratch."""
@@ -77,17 +81,85 @@ cdef inline void gather(
         done += run
 
 
-cdef inline void scatter(
-    const char *scratch, Py_ssize_t scratch_step, char *slice_, const Elements *elements,
-    Py_ssize_t start, Py_ssize_t count,
+cdef void gather_converted(
+    const char *slice_, const Elements *elements, Py_ssize_t start, Py_ssize_t count, char *scratch
 ) noexcept nogil:
-    """The way back; a scratch_step of 0 writes one value everywhere."""
+    """Each element becomes a real: they are gathered to the end of their room, and converted from its beginning."""
+    cdef size_t size = kind_size(elements.kind)
+    cdef char *raw = scratch + count * <Py_ssize_t> (sizeof(real) - size)
+    if elements.ndim == 1 and elements.strides[0] == <Py_ssize_t> size and not elements.kind & KIND_SWAPPED:
+        widen(slice_ + start * <Py_ssize_t> size, elements.kind, scratch, count)
+        return
+    if size == 1:
+        gather_raw(slice_, elements, start, count, raw, 1)
+    elif size == 2:
+        gather_raw(slice_, elements, start, count, raw, 2)
+    elif size == 4:
+        gather_raw(slice_, elements, start, count, raw, 4)
+    else:
+        gather_raw(slice_, elements, start, count, raw, 8)
+    if elements.kind & KIND_SWAPPED:
+        swap_bytes(raw, size, count)
+    if elements.kind & ~KIND_SWAPPED != KIND_REAL:
+        widen(raw, elements.kind, scratch, count)
+
+
+cdef inline void gather(
+    const char *slice_, const Elements *elements, Py_ssize_t start, Py_ssize_t count, char *scratch
+) noexcept nogil:
+    """Bring `count` elements, from element `start` on, side by side into scratch, as reals."""
+    if elements.kind == KIND_REAL:
+        gather_raw(slice_, elements, start, count, scratch, sizeof(real))
+    else:
+        gather_converted(slice_, elements, start, count, scratch)
+
+
+cdef inline real real_element(const char *slice_, const Elements *elements, Py_ssize_t i) noexcept nogil:
+    cdef real value
+    gather(slice_, elements, i, 1, <char *> &value)
+    return value
+
+
+cdef inline void scatter_raw(
+    const char *scratch, Py_ssize_t scratch_step, char *slice_, const Elements *elements,
+    Py_ssize_t start, Py_ssize_t count, size_t size,
+) noexcept nogil:
     cdef Py_ssize_t step = elements.strides[elements.ndim - 1]
     cdef Py_ssize_t done = 0, run, offset
     while done < count:
         run = min(run_at(elements, start + done, &offset), count - done)
-        copy_elements(scratch + done * scratch_step, scratch_step, slice_ + offset, step, run, sizeof(real))
+        copy_elements(scratch + done * scratch_step, scratch_step, slice_ + offset, step, run, size)
         done += run
+
+
+cdef inline void scatter(
+    char *scratch, char *slice_, const Elements *elements, Py_ssize_t start, Py_ssize_t count
+) noexcept nogil:
+    """The way back: reals in scratch, which is lost, to elements."""
+    if elements.kind == KIND_REAL:
+        scatter_raw(scratch, sizeof(real), slice_, elements, start, count, sizeof(real))
+    else:
+        narrow(scratch, elements.kind, scratch, count)
+        scatter_raw(scratch, 2, slice_, elements, start, count, 2)
+
+
+cdef inline void scatter_value(
+    real value, char *slice_, const Elements *elements, Py_ssize_t start, Py_ssize_t count
+) noexcept nogil:
+    """One value everywhere."""
+    if elements.kind == KIND_REAL:
+        scatter_raw(<char *> &value, 0, slice_, elements, start, count, sizeof(real))
+    else:
+        narrow(<char *> &value, elements.kind, <char *> &value, 1)
+        scatter_raw(<char *> &value, 0, slice_, elements, start, count, 2)
+
+
+cdef inline void write_result(real value, char *out, int kind) noexcept nogil:
+    """The one result of a slice."""
+    if kind == KIND_REAL:
+        memcpy(out, &value, sizeof(real))
+    else:
+        narrow(<char *> &value, kind, out, 1)
 
 
 # ---- one slice ---------------------------------------------------------------------------------------------------
@@ -112,7 +184,7 @@ cdef inline const char *fetch(const Slice *s, Py_ssize_t start, Py_ssize_t count
     """Where a block of x lies side by side, what is dropped being -inf: in x itself, or copied to scratch."""
     if s.keep == NULL and contiguous(s.all.x_elements):
         return s.x + start * <Py_ssize_t> sizeof(real)
-    gather(s.x, s.all.x_elements, start, count, scratch, sizeof(real))
+    gather(s.x, s.all.x_elements, start, count, scratch)
     if s.keep != NULL:
         drop(s, start, count, scratch, -INFINITY)
     return scratch
@@ -123,7 +195,7 @@ cdef void drop(const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch
     cdef char[MOST_IN_BLOCK] keep
     cdef real *p = <real *> scratch
     cdef Py_ssize_t i
-    gather(s.keep, s.all.keep_elements, start, count, keep, 1)
+    gather_raw(s.keep, s.all.keep_elements, start, count, keep, 1)
     for i in range(count):
         if not keep[i]:
             p[i] = value
@@ -136,7 +208,7 @@ cdef bint anything_kept(const Slice *s) noexcept nogil:
         return True
     while start < s.all.length:
         count = min(s.all.length - start, <Py_ssize_t> MOST_IN_BLOCK)
-        gather(s.keep, s.all.keep_elements, start, count, keep, 1)
+        gather_raw(s.keep, s.all.keep_elements, start, count, keep, 1)
         if memchr(keep, 1, count) != NULL:
             return True
         start += count
@@ -158,14 +230,14 @@ cdef inline void deliver(
         drop(s, start, count, scratch, dropped)
     elif contiguous(s.all.out_elements):
         return
-    scatter(scratch, sizeof(real), s.out, s.all.out_elements, start, count)
+    scatter(scratch, s.out, s.all.out_elements, start, count)
 
 
 cdef void deliver_value(const Slice *s, char *scratch, real value, real dropped) noexcept nogil:
     """Give the whole slice one value, or `dropped`."""
     cdef Py_ssize_t start = 0, count
     if s.keep == NULL:
-        scatter(<const char *> &value, 0, s.out, s.all.out_elements, 0, s.all.length)
+        scatter_value(value, s.out, s.all.out_elements, 0, s.all.length)
         return
     while start < s.all.length:
         count = block_at(start, s.all.length)

@@ -35,12 +35,6 @@ cdef inline vreal coefficients_at(Coefficients c, Py_ssize_t i, Py_ssize_t count
     return v_keep_first(a, count)
 
 
-cdef inline real real_element(const char *slice_, const Elements *elements, Py_ssize_t i) noexcept nogil:
-    cdef Py_ssize_t offset
-    run_at(elements, i, &offset)
-    return real_at(<const real *> (slice_ + offset))
-
-
 cdef struct Sums:
     # Over the classes of one slice.
     total loss
@@ -58,7 +52,7 @@ cdef inline Coefficients block_coefficients(
     if all.weight != NULL and (all.target_elements != NULL or c.uniform != 0):
         c.weight = <const real *> all.weight + start
     if all.target_elements != NULL:
-        gather(target, all.target_elements, start, count, scratch, sizeof(real))
+        gather(target, all.target_elements, start, count, scratch)
         c.target = <const real *> scratch
     return c
 
@@ -100,17 +94,16 @@ cdef inline Sums sums_of(
     return result
 
 
-cdef inline reciprocal reciprocal_of(LogSum sum_) noexcept nogil:
+cdef inline reciprocals reciprocal_of(LogSum sum_) noexcept nogil:
     """One over the sum of all exponentials, as shift_to(top) raises them."""
-    cdef Shift shift = shift_to(sum_.top, 1)
-    cdef double largest = v_first(exp_shifted(v_set(sum_.top), shift, False).value)
+    cdef double largest = largest_exponential(sum_.top, shift_to(sum_.top, 1))
     cdef total t
     t.hi = sum_.ties
     t.lo = 0
     t = total_add(t, sum_.others)
     t.hi *= largest
     t.lo *= largest
-    return total_reciprocal(t)
+    return reciprocal_in_all_lanes(total_reciprocal(t))
 
 
 cdef inline void gradient(
@@ -118,8 +111,8 @@ cdef inline void gradient(
 ) noexcept nogil:
     """p_c * coefficient_sum less the part of the coefficients that is not an index, times the factor."""
     cdef char *half = scratch + BLOCK_BYTES // 2
-    cdef Shift shift = shift_to(sum_.top, 1)
-    cdef reciprocal r = reciprocal_of(sum_)
+    cdef Shifts shifts = shifts_to(v_set(sum_.top), 1)
+    cdef reciprocals r = reciprocal_of(sum_)
     cdef Py_ssize_t start = 0, count, i, lanes
     cdef Coefficients c
     cdef const real *x
@@ -133,7 +126,7 @@ cdef inline void gradient(
         i = 0
         while i < count:
             lanes = min(count - i, LANES)
-            a = finished(v_load_first(x + i, lanes, 0), shift, r, False)
+            a = finished(v_load_first(x + i, lanes, 0), shifts, r, False)
             a = v_sub(v_mul(a, v_set(coefficient_sum)), coefficients_at(c, i, lanes))
             v_store_first(q + i, v_mul(a, v_set(<real> all.grad_factor)), lanes)
             i += LANES
@@ -154,7 +147,7 @@ cdef inline real gradient_at_index(
         rest = (sum_.ties - 1 + others) / whole
     else:
         # Far from 1, so taking it from 1 loses nothing.
-        p = v_first(finished(v_set(x), shift_to(sum_.top, 1), reciprocal_of(sum_), False))
+        p = v_first(finished(v_set(x), shifts_to(v_set(sum_.top), 1), reciprocal_of(sum_), False))
         rest = 1 - p
     p = uniform * (p * all.weight_sum - weight) if uniform != 0 else 0
     return <real> (all.grad_factor * (p - of_index * rest))
@@ -173,15 +166,14 @@ cdef void cross_entropy_slice(
     cdef char *loss_at = all.loss + i * all.loss_next
     cdef bint is_index = all.target_elements == NULL
     cdef int64_t index = 0
-    cdef Py_ssize_t offset
     cdef real weight = 1, of_index = 0, x_index = 0, loss = 0, coefficient_sum = 0, value
     cdef LogSum sum_
     cdef Sums sums
     cdef real top
     if is_index:
-        memcpy(&index, target, sizeof(index))
+        index = integer_at(target, all.index_kind)
         if all.any_ignored and index == all.ignored:
-            memcpy(loss_at, &loss, sizeof(real))
+            write_result(loss, loss_at, all.loss_kind)
             if all.grad != NULL:
                 deliver_value(&s, scratch, 0, 0)
             return
@@ -192,7 +184,7 @@ cdef void cross_entropy_slice(
     top = slice_max(&s, scratch)
     if not has_softmax(top):
         loss = NAN
-        memcpy(loss_at, &loss, sizeof(real))
+        write_result(loss, loss_at, all.loss_kind)
         if all.grad != NULL:
             deliver_value(&s, scratch, NAN, 0)
         return
@@ -207,13 +199,12 @@ cdef void cross_entropy_slice(
         loss += <real> (sums.loss.hi + sums.loss.lo)
         coefficient_sum += <real> (sums.coefficients.hi + sums.coefficients.lo)
     loss += 0 * <real> sum_.over.hi     # NaN among the logits is NaN, even where nothing is asked of the slice
-    memcpy(loss_at, &loss, sizeof(real))
+    write_result(loss, loss_at, all.loss_kind)
     if all.grad != NULL:
         gradient(all, &s, target, sum_, coefficient_sum, scratch)
         if is_index:
             value = gradient_at_index(all, x_index, sum_, weight, of_index)
-            run_at(all.grad_elements, index, &offset)
-            memcpy(s.out + offset, &value, sizeof(real))
+            scatter_value(value, s.out, all.grad_elements, index, 1)
 
 
 cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:

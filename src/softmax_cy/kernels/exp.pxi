@@ -15,11 +15,31 @@
 # 5. NaN passes through every operation here, whatever its payload: the power of two is a factor, not added into bits.
 
 cdef struct Shift:
+    # Of one slice.
     real scale
     real base       # subtracted from x before it is scaled: 0, or the largest x where scale times that is large
     real lowest     # below this the result is zero whatever the sum
     real rounder    # ROUNDER - K
     real trim       # the common factor is 1 + trim
+
+
+cdef struct Shifts:
+    # Of the slices in the lanes of a vector: one and the same where its elements are of one slice.
+    real scale
+    vreal base
+    vreal lowest
+    vreal rounder
+    vreal trim
+
+
+cdef inline Shifts in_all_lanes(Shift shift) noexcept nogil:
+    cdef Shifts shifts
+    shifts.scale = shift.scale
+    shifts.base = v_set(shift.base)
+    shifts.lowest = v_set(shift.lowest)
+    shifts.rounder = v_set(shift.rounder)
+    shifts.trim = v_set(shift.trim)
+    return shifts
 
 
 cdef struct Reduced:
@@ -33,24 +53,24 @@ cdef inline bint is_plain(Shift shift) noexcept nogil:
     return shift.base == 0 and shift.scale == 1
 
 
-cdef inline Reduced reduced(vreal x, Shift shift, bint plain) noexcept nogil:
-    """`plain` is a constant of the caller, and is_plain(shift)."""
+cdef inline Reduced reduced(vreal x, Shifts shifts, bint plain) noexcept nogil:
+    """`plain` is a constant of the caller: is_plain, of every lane."""
     cdef vreal d = x
     cdef vreal rounded, n, product, lost
     cdef Reduced y
     if not plain:
-        x = v_sub(x, v_set(shift.base))
-        d = product = v_mul(x, v_set(shift.scale))
+        x = v_sub(x, shifts.base)
+        d = product = v_mul(x, v_set(shifts.scale))
     # The order of the operands lets a NaN in x through.
-    d = v_max(v_set(shift.lowest), d)
-    rounded = v_fma(d, v_set(LOG2_E), v_set(shift.rounder))
-    n = v_sub(rounded, v_set(shift.rounder))
+    d = v_max(shifts.lowest, d)
+    rounded = v_fma(d, v_set(LOG2_E), shifts.rounder)
+    n = v_sub(rounded, shifts.rounder)
     y.power = v_low_bits_to_exponent(rounded)
     y.r = v_fma(n, v_set(-LN2_LO), v_fma(n, v_set(-LN2_HI), d))
     if not plain:
         # Left out, the rounding of the product would be an error of the result in proportion to |d|.
-        lost = v_product_error(x, v_set(shift.scale), product)
-        y.r = v_add(y.r, v_where_greater(d, v_set(shift.lowest), lost))
+        lost = v_product_error(x, v_set(shifts.scale), product)
+        y.r = v_add(y.r, v_where_greater(d, shifts.lowest, lost))
     return y
 
 
@@ -77,14 +97,14 @@ cdef struct Exponential:
     vreal large
 
 
-cdef inline Exponential expanded(Reduced x, Shift shift) noexcept nogil:
+cdef inline Exponential expanded(Reduced x, Shifts shifts) noexcept nogil:
     """2**n * exp(r) * (1 + trim). Nothing large is rounded before the last operation: Fast2Sum keeps 1 + r exactly."""
     cdef vreal r2 = v_mul(x.r, x.r)
     cdef vreal one_and_r = v_add(v_set(1), x.r)
     cdef vreal lost = v_sub(x.r, v_sub(one_and_r, v_set(1)))
     cdef Exponential y
     y.power = x.power
-    y.small = v_fma(r2, q_polynomial(x.r, r2), v_fma(one_and_r, v_set(shift.trim), lost))
+    y.small = v_fma(r2, q_polynomial(x.r, r2), v_fma(one_and_r, shifts.trim, lost))
     y.large = v_mul(x.power, one_and_r)
     y.value = v_fma(y.power, y.small, y.large)
     return y
@@ -98,26 +118,50 @@ cdef inline Exponential first_of(Exponential x, Py_ssize_t count) noexcept nogil
     return x
 
 
-cdef inline Exponential exp_shifted(vreal x, Shift shift, bint plain) noexcept nogil:
+cdef inline Exponential exp_shifted(vreal x, Shifts shifts, bint plain) noexcept nogil:
     """exp(scale * (x - base)) * 2**(RAISED_BY - K) * (1 + trim), and never less than the smallest normal number."""
-    return expanded(reduced(x, shift, plain), shift)
+    return expanded(reduced(x, shifts, plain), shifts)
+
+
+cdef inline Shifts shifts_to(vreal top, real scale) noexcept nogil:
+    """The shifts of slices whose largest elements are `top`. Any shift will do where that is not finite."""
+    cdef Shifts shifts
+    cdef Exponential largest
+    cdef vreal k, lost, product
+    top = v_where_equal(v_sub(top, top), v_set(0), top)
+    product = v_mul(top, v_set(scale))
+    shifts.scale = scale
+    # top where the product is at least so large, and elsewhere 0.
+    shifts.base = v_sub(top, v_where_greater(v_set(SHIFT_ABOVE), v_max(product, v_sub(v_set(0), product)), top))
+    k = v_mul(v_mul(v_sub(top, shifts.base), v_set(scale)), v_set(LOG2_E))
+    k = v_sub(v_add(k, v_set(ROUNDER)), v_set(ROUNDER))
+    shifts.lowest = v_mul(v_add(k, v_set(LOWEST_LOG2)), v_set(LN2_HI + LN2_LO))
+    shifts.rounder = v_sub(v_set(ROUNDER), k)
+    shifts.trim = v_set(0)
+    largest = exp_shifted(top, shifts, False)
+    lost = v_add(v_mul(largest.power, largest.small), v_sub(largest.large, largest.value))
+    shifts.trim = v_sub(v_set(0), v_div(lost, largest.value))
+    return shifts
+
+
+cdef inline Shifts unshifted() noexcept nogil:
+    """Those of a largest element of 0, where exp(x) is wanted for x <= 0."""
+    cdef Shifts shifts
+    shifts.scale = 1
+    shifts.base = v_set(0)
+    shifts.lowest = v_set(LOWEST_LOG2 * (LN2_HI + LN2_LO))
+    shifts.rounder = v_set(ROUNDER)
+    shifts.trim = v_set(0)
+    return shifts
 
 
 cdef inline Shift shift_to(real top, real scale) noexcept nogil:
-    """The shift of a slice whose largest element is `top`. Any shift will do where that is not finite."""
+    """The shift of one slice."""
+    cdef Shifts shifts = shifts_to(v_set(top), scale)
     cdef Shift shift
-    cdef Exponential largest
-    cdef real k, lost, product
-    if not -INFINITY < top < INFINITY:
-        top = 0
-    product = top * scale
     shift.scale = scale
-    shift.base = top if product >= SHIFT_ABOVE or product <= -SHIFT_ABOVE else 0
-    k = ((top - shift.base) * scale * LOG2_E + ROUNDER) - ROUNDER
-    shift.lowest = (k + LOWEST_LOG2) * (LN2_HI + LN2_LO)
-    shift.rounder = ROUNDER - k
-    shift.trim = 0
-    largest = exp_shifted(v_set(top), shift, False)
-    lost = v_first(largest.power) * v_first(largest.small) + (v_first(largest.large) - v_first(largest.value))
-    shift.trim = -lost / v_first(largest.value)
+    shift.base = v_first(shifts.base)
+    shift.lowest = v_first(shifts.lowest)
+    shift.rounder = v_first(shifts.rounder)
+    shift.trim = v_first(shifts.trim)
     return shift

@@ -3,16 +3,9 @@
 #   softmax        J_ij = y_i * ((i == j) - y_j)       a rank-one update, -y_i * y_j, and a diagonal
 #   log_softmax    J_ij = (i == j) - exp(log_y_j)      the same row again and again, and a diagonal
 #
-# On the diagonals y_i - y_i**2 is rounded once, and 1 - exp(log_y_i) keeps its digits where log_y_i is next to 0. The
-# work is in the stores.
-
-cdef inline real element(const JacobianRows *rows, Py_ssize_t i) noexcept nogil:
-    cdef Py_ssize_t offset
-    cdef real value
-    run_at(rows.y_elements, i, &offset)
-    memcpy(&value, rows.y + offset, sizeof(real))
-    return value
-
+# On the diagonals y_i - y_i**2 is rounded once, and 1 - exp(log_y_i) keeps its digits where log_y_i is next to 0. Those
+# of 1 - y_i are not in y_i where that is next to 1; where the logits are at hand, they come from the sum of the others.
+# Only one class can have more than half, so at most one row a matrix asks for that. The work is in the stores.
 
 cdef inline void scaled_block(const char *y, char *out, Py_ssize_t count, vreal factor, bint stream) noexcept nogil:
     """factor * y for `count` elements side by side."""
@@ -36,13 +29,13 @@ cdef inline void exp_block(const char *log_y, char *y, Py_ssize_t count) noexcep
     """exp of at most half a block, side by side; y may be log_y."""
     cdef const real *p = <const real *> log_y
     cdef real *q = <real *> y
-    cdef Shift shift = shift_to(0, 1)
+    cdef Shifts shifts = unshifted()
     cdef Py_ssize_t i = 0
     while i + LANES <= count:
-        v_store(q + i, probability(v_load(p + i), shift))
+        v_store(q + i, probability(v_load(p + i), shifts))
         i += LANES
     if i < count:
-        v_store_first(q + i, probability(v_load_first(p + i, count - i, 0), shift), count - i)
+        v_store_first(q + i, probability(v_load_first(p + i, count - i, 0), shifts), count - i)
 
 
 cdef inline real off_diagonal_factor(real y_i, real scale, bint of_log) noexcept nogil:
@@ -54,8 +47,25 @@ cdef inline real on_diagonal(real y_i, real scale, bint of_log) noexcept nogil:
     if not of_log:
         return scale * scalar_fma(-y_i, y_i, y_i)
     # 1 - exp: what is raised with the exponential is raised in the 1 as well, and where they cancel nothing is lost.
-    e = exp_shifted(v_set(y_i), shift_to(0, 1), True)
+    e = exp_shifted(v_set(y_i), unshifted(), True)
     return scale * -v_first(v_lower(v_fma(e.power, e.small, v_sub(e.large, v_set(RAISE)))))
+
+
+cdef real true_complement(const JacobianRows *rows, char *scratch) noexcept nogil:
+    """1 - y for the class that has more than half, from the sum of the others."""
+    cdef Slices all
+    cdef Slice s
+    cdef LogSum sum_
+    memset(&all, 0, sizeof(Slices))
+    all.x = rows.x
+    all.keep = rows.keep
+    all.length = rows.length
+    all.x_elements = rows.x_elements
+    all.keep_elements = rows.keep_elements
+    all.scale = rows.scale
+    s = slice_at(&all, 0)
+    sum_ = log_sum(&s, slice_max(&s, scratch), scratch)
+    return <real> ((sum_.others.hi + sum_.others.lo) / (sum_.ties + (sum_.others.hi + sum_.others.lo)))
 
 
 cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexcept nogil:
@@ -64,8 +74,8 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
     cdef char *scratch = aligned(&memory)
     cdef Py_ssize_t half = BLOCK_BYTES // 2     # of scratch: y here, the row there
     cdef bint y_in_place = contiguous(rows.y_elements) and not of_log
-    cdef bint out_contiguous = rows.out_step == <Py_ssize_t> sizeof(real)
-    cdef real scale = <real> rows.scale, diagonal
+    cdef bint out_contiguous = contiguous(rows.out_elements)
+    cdef real scale = <real> rows.scale, diagonal, y_i
     cdef Py_ssize_t start = 0, count, i
     cdef const char *y
     cdef char *out
@@ -76,24 +86,28 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
             count = min(count, half // <Py_ssize_t> sizeof(real))
         y = rows.y + start * <Py_ssize_t> sizeof(real)
         if not y_in_place:
-            gather(rows.y, rows.y_elements, start, count, scratch, sizeof(real))
+            gather(rows.y, rows.y_elements, start, count, scratch)
             y = scratch
         if of_log:
             exp_block(scratch, scratch, count)
         for i in range(rows.first, rows.last):
-            factor = v_set(off_diagonal_factor(element(rows, i), scale, of_log))
-            out = rows.out + i * rows.out_next + start * rows.out_step
+            factor = v_set(off_diagonal_factor(real_element(rows.y, rows.y_elements, i), scale, of_log))
+            out = rows.out + i * rows.out_next
             if out_contiguous:
-                scaled_block(y, out, count, factor, rows.stream)
+                scaled_block(y, out + start * <Py_ssize_t> sizeof(real), count, factor, rows.stream)
             else:
                 scaled_block(y, scratch + half, count, factor, False)
-                copy_elements(scratch + half, sizeof(real), out, rows.out_step, count, sizeof(real))
+                scatter(scratch + half, out, rows.out_elements, start, count)
         start += count
     if rows.stream:
         v_stream_end()
     for i in range(rows.first, rows.last):
-        diagonal = on_diagonal(element(rows, i), scale, of_log)
-        memcpy(rows.out + i * (rows.out_next + rows.out_step), &diagonal, sizeof(real))
+        y_i = real_element(rows.y, rows.y_elements, i)
+        if rows.x != NULL and y_i > 0.5:
+            diagonal = scale * (y_i * true_complement(rows, scratch))
+        else:
+            diagonal = on_diagonal(y_i, scale, of_log)
+        scatter_value(diagonal, rows.out + i * rows.out_next, rows.out_elements, i, 1)
 
 
 cdef void jacobian_rows(const JacobianRows *rows) noexcept nogil:

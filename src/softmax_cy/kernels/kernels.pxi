@@ -16,6 +16,7 @@ include "exp.pxi"
 include "softmax.pxi"
 include "log.pxi"
 include "products.pxi"
+include "columns.pxi"
 include "jacobian.pxi"
 include "cross_entropy.pxi"
 

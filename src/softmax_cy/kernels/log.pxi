@@ -37,38 +37,54 @@ cdef struct Rest:
     vreal ties      # how many are as large, a lane
 
 
-cdef inline Rest rest_with(Rest rest, vreal x, Shift shift, real top, bint plain) noexcept nogil:
-    cdef Exponential y = exp_shifted(x, shift, plain)
-    y.value = v_where_unequal(x, v_set(top), y.value)
-    y.power = v_where_unequal(x, v_set(top), y.power)
-    y.large = v_where_unequal(x, v_set(top), y.large)
+cdef inline Rest rest_with(Rest rest, vreal x, Shifts shifts, vreal top, bint plain) noexcept nogil:
+    cdef Exponential y = exp_shifted(x, shifts, plain)
+    y.value = v_where_unequal(x, top, y.value)
+    y.power = v_where_unequal(x, top, y.power)
+    y.large = v_where_unequal(x, top, y.large)
     rest.sum = signed_add_product(rest.sum, y.value, y.power, y.small, y.large)
-    rest.ties = v_add(rest.ties, v_sub(v_set(1), v_where_unequal(x, v_set(top), v_set(1))))
+    rest.ties = v_add(rest.ties, v_sub(v_set(1), v_where_unequal(x, top, v_set(1))))
     return rest
 
 
 cdef inline Rest rest_loop(const char *x, Py_ssize_t count, Shift shift, real top, bint plain) noexcept nogil:
     cdef const real *p = <const real *> x
+    cdef Shifts shifts = in_all_lanes(shift)
+    cdef vreal tops = v_set(top)
     cdef Rest rest
     cdef Py_ssize_t i = 0
     rest.sum = signed_start()
     rest.ties = v_set(0)
     while i + LANES <= count:
-        rest = rest_with(rest, v_load(p + i), shift, top, plain)
+        rest = rest_with(rest, v_load(p + i), shifts, tops, plain)
         i += LANES
     if i < count:
         # max fills the rest of the lanes: those count as ties, and are taken off again.
-        rest = rest_with(rest, v_load_first(p + i, count - i, top), shift, top, plain)
+        rest = rest_with(rest, v_load_first(p + i, count - i, top), shifts, tops, plain)
         rest.ties = v_sub(rest.ties, v_drop_first(v_set(1), count - i))
     return rest
+
+
+cdef inline double largest_exponential(real top, Shift shift) noexcept nogil:
+    """What the largest element contributes to the sum: exact, by the choice of the shift."""
+    return v_first(exp_shifted(v_set(top), in_all_lanes(shift), False).value)
+
+
+cdef inline LogSum log_sum_of(real top, double ties, total below, double largest) noexcept nogil:
+    """From the sum of the exponentials below the largest, which is in the same units."""
+    cdef LogSum sum_
+    sum_.top = top
+    sum_.ties = ties
+    sum_.others = total_over(below, largest)
+    sum_.over = total_log(ties, sum_.others)
+    return sum_
 
 
 cdef LogSum log_sum(const Slice *s, real top, char *scratch) noexcept nogil:
     """Of a slice that has_softmax."""
     cdef Shift shift = shift_to(top, s.all.scale)
-    cdef double largest = v_first(exp_shifted(v_set(top), shift, False).value)
+    cdef double largest = largest_exponential(top, shift)
     cdef double ties = 0
-    cdef LogSum result
     cdef Py_ssize_t start = 0, count
     cdef const char *block
     cdef total t, of_block
@@ -85,15 +101,11 @@ cdef LogSum log_sum(const Slice *s, real top, char *scratch) noexcept nogil:
         t = total_add(t, of_block)
         ties += v_sum_across(rest.ties)
         start += count
-    result.top = top
-    result.ties = ties
-    result.others = total_over(t, largest)
-    result.over = total_log(ties, result.others)
-    return result
+    return log_sum_of(top, ties, t, largest)
 
 
-cdef inline vreal log_quotient(vreal x, LogSum sum_, real scale, real over) noexcept nogil:
-    return v_fma(v_set(scale), v_sub(x, v_set(sum_.top)), v_set(-over))
+cdef inline vreal log_quotient(vreal x, vreal top, vreal over, real scale) noexcept nogil:
+    return v_fma(v_set(scale), v_sub(x, top), v_sub(v_set(0), over))
 
 
 cdef inline void log_block(
@@ -102,19 +114,19 @@ cdef inline void log_block(
     """log_softmax, side by side, of what lies side by side at `source` (out itself, if need be)."""
     cdef const real *p = <const real *> source
     cdef real *q = <real *> out
-    cdef real over = <real> (sum_.over.hi + sum_.over.lo)
+    cdef vreal top = v_set(sum_.top), over = v_set(<real> (sum_.over.hi + sum_.over.lo))
     cdef Py_ssize_t i = elements_to_line(out, count)
     if i:
-        v_store_first(q, log_quotient(v_load_first(p, i, 0), sum_, scale, over), i)
+        v_store_first(q, log_quotient(v_load_first(p, i, 0), top, over, scale), i)
     if stream and <uintptr_t> (q + i) % CACHE_LINE == 0:
         while i + LANES <= count:
-            v_stream(q + i, log_quotient(v_load(p + i), sum_, scale, over))
+            v_stream(q + i, log_quotient(v_load(p + i), top, over, scale))
             i += LANES
     while i + LANES <= count:
-        v_store(q + i, log_quotient(v_load(p + i), sum_, scale, over))
+        v_store(q + i, log_quotient(v_load(p + i), top, over, scale))
         i += LANES
     if i < count:
-        v_store_first(q + i, log_quotient(v_load_first(p + i, count - i, 0), sum_, scale, over), count - i)
+        v_store_first(q + i, log_quotient(v_load_first(p + i, count - i, 0), top, over, scale), count - i)
 
 
 cdef void log_softmax_slice(const Slice *s, char *scratch) noexcept nogil:
@@ -147,13 +159,16 @@ cdef void logsumexp_slice(const Slice *s, char *scratch) noexcept nogil:
         result = product_plus_total(sum_.top, <real> s.all.scale, sum_.over)
     elif has_nan(s, scratch):
         result = NAN
-    memcpy(s.out, &result, sizeof(real))
+    write_result(result, s.out, s.all.out_elements.kind)
 
 
 cdef void log_softmax_slices(const Slices *slices) noexcept nogil:
     cdef Scratch memory
     cdef Slice s
     cdef Py_ssize_t i
+    if are_columns(slices, False):
+        log_softmax_columns(slices, aligned(&memory))
+        return
     for i in range(slices.count):
         s = slice_at(slices, i)
         log_softmax_slice(&s, aligned(&memory))
@@ -165,6 +180,9 @@ cdef void logsumexp_slices(const Slices *slices) noexcept nogil:
     cdef Scratch memory
     cdef Slice s
     cdef Py_ssize_t i
+    if are_columns(slices, True):
+        logsumexp_columns(slices, aligned(&memory))
+        return
     for i in range(slices.count):
         s = slice_at(slices, i)
         logsumexp_slice(&s, aligned(&memory))

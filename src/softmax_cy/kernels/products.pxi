@@ -35,10 +35,10 @@ cdef inline Pair fetch_pair(
     pair.v = <const real *> (v + bytes_)
     pair.y = <const real *> (y + bytes_)
     if not contiguous(all.x_elements):
-        gather(v, all.x_elements, start, count, scratch, sizeof(real))
+        gather(v, all.x_elements, start, count, scratch)
         pair.v = <const real *> scratch
     if not contiguous(all.y_elements):
-        gather(y, all.y_elements, start, count, half, sizeof(real))
+        gather(y, all.y_elements, start, count, half)
         pair.y = <const real *> half
     return pair
 
@@ -54,35 +54,37 @@ cdef inline real real_at(const real *p) noexcept nogil:
     return value
 
 
-cdef inline vreal probability(vreal log_y, Shift shift) noexcept nogil:
-    """exp(log_y); `shift` is shift_to(0, 1)."""
-    return v_lower(exp_shifted(log_y, shift, True).value)
+cdef inline vreal probability(vreal log_y, Shifts shifts) noexcept nogil:
+    """exp(log_y); `shifts` is unshifted()."""
+    return v_lower(exp_shifted(log_y, shifts, True).value)
 
 
-cdef inline vreal summand(vreal v, vreal y, real centre, Shift shift, Product product) noexcept nogil:
+cdef inline vreal summand(vreal v, vreal y, vreal centre, Shifts shifts, Product product) noexcept nogil:
     if product == LOG_SOFTMAX_VJP:
         return v
     if product == LOG_SOFTMAX_JVP:
-        y = probability(y, shift)
-    return v_mul(y, v_sub(v, v_set(centre)))
+        y = probability(y, shifts)
+    return v_mul(y, v_sub(v, centre))
 
 
 cdef inline vreal product_of(
-    vreal v, vreal y, real centre, real sum_, real scale, Shift shift, Product product
+    vreal v, vreal y, vreal centre, vreal sum_, real scale, Shifts shifts, Product product
 ) noexcept nogil:
     if product == LOG_SOFTMAX_VJP:
-        return v_mul(v_set(scale), v_fma(probability(y, shift), v_set(-sum_), v))
-    v = v_mul(v_set(scale), v_sub(v_sub(v, v_set(centre)), v_set(sum_)))
+        return v_mul(v_set(scale), v_fma(probability(y, shifts), v_sub(v_set(0), sum_), v))
+    v = v_mul(v_set(scale), v_sub(v_sub(v, centre), sum_))
     return v if product == LOG_SOFTMAX_JVP else v_mul(y, v)
 
 
 cdef inline real sum_of_terms(
-    const Slices *all, const char *v, const char *y, real centre, Shift shift, char *scratch, Product product
+    const Slices *all, const char *v, const char *y, real centre, char *scratch, Product product
 ) noexcept nogil:
     cdef Py_ssize_t start = 0, count, i
     cdef Pair pair
     cdef vsum s
     cdef vreal a
+    cdef vreal centres = v_set(centre)
+    cdef Shifts shifts = unshifted()
     cdef total t
     t.hi = t.lo = 0
     while start < all.length:
@@ -91,12 +93,12 @@ cdef inline real sum_of_terms(
         s = signed_start()
         i = 0
         while i + LANES <= count:
-            s = signed_add(s, summand(v_load(pair.v + i), v_load(pair.y + i), centre, shift, product))
+            s = signed_add(s, summand(v_load(pair.v + i), v_load(pair.y + i), centres, shifts, product))
             i += LANES
         if i < count:
             a = summand(
                 v_load_first(pair.v + i, count - i, centre), v_load_first(pair.y + i, count - i, 0),
-                centre, shift, product)
+                centres, shifts, product)
             s = signed_add(s, v_keep_first(a, count - i))
         t = total_add(t, signed_total(s))
         start += count
@@ -107,13 +109,16 @@ cdef inline void product_slice(
     const Slices *all, const char *v, const char *y, char *out, char *scratch, Product product
 ) noexcept nogil:
     cdef real scale = <real> all.scale, centre = 0, sum_
-    cdef Shift shift = shift_to(0, 1)
+    cdef vreal centres, sums
+    cdef Shifts shifts = unshifted()
     cdef Py_ssize_t start = 0, count, i
     cdef Pair pair
     cdef real *q
     if product != LOG_SOFTMAX_VJP:
-        centre = sum_of_terms(all, v, y, 0, shift, scratch, product)
-    sum_ = sum_of_terms(all, v, y, centre, shift, scratch, product)
+        centre = sum_of_terms(all, v, y, 0, scratch, product)
+    sum_ = sum_of_terms(all, v, y, centre, scratch, product)
+    centres = v_set(centre)
+    sums = v_set(sum_)
     while start < all.length:
         count = half_block_at(start, all.length)
         pair = fetch_pair(all, v, y, start, count, scratch)
@@ -123,20 +128,23 @@ cdef inline void product_slice(
         i = 0
         while i + LANES <= count:
             v_store(q + i, product_of(
-                v_load(pair.v + i), v_load(pair.y + i), centre, sum_, scale, shift, product))
+                v_load(pair.v + i), v_load(pair.y + i), centres, sums, scale, shifts, product))
             i += LANES
         if i < count:
             v_store_first(q + i, product_of(
                 v_load_first(pair.v + i, count - i, 0), v_load_first(pair.y + i, count - i, 0),
-                centre, sum_, scale, shift, product), count - i)
+                centres, sums, scale, shifts, product), count - i)
         if not contiguous(all.out_elements):
-            scatter(scratch, sizeof(real), out, all.out_elements, start, count)
+            scatter(scratch, out, all.out_elements, start, count)
         start += count
 
 
 cdef inline void product_slices(const Slices *all, Product product) noexcept nogil:
     cdef Scratch memory
     cdef Py_ssize_t i
+    if are_columns(all, False):
+        all_columns(all, aligned(&memory), PRODUCT_COLUMNS, product)
+        return
     for i in range(all.count):
         product_slice(
             all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, aligned(&memory), product)

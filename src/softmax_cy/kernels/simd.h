@@ -182,9 +182,20 @@ INLINE vreal v_max(vreal a, vreal b) {
     return a;
 }
 
+INLINE vreal v_div(vreal a, vreal b) {
+    EACH_PART(a.part[P] /= b.part[P])
+    return a;
+}
+
 /* value where a > b, elsewhere (where either is NaN, too) 0. */
 INLINE vreal v_where_greater(vreal a, vreal b, vreal value) {
     EACH_PART(value.part[P] = (part)((part_bits)value.part[P] & (part_bits)(a.part[P] > b.part[P])))
+    return value;
+}
+
+/* value where a == b, elsewhere (where either is NaN, too) 0. */
+INLINE vreal v_where_equal(vreal a, vreal b, vreal value) {
+    EACH_PART(value.part[P] = (part)((part_bits)value.part[P] & (part_bits)(a.part[P] == b.part[P])))
     return value;
 }
 
@@ -286,6 +297,13 @@ INLINE quarter quarter_max(quarter a, quarter b) {
 }
 
 INLINE real v_first(vreal a) { return a.part[0][0]; }
+
+/* One lane of an array of vectors. */
+INLINE real v_lane(const vreal *a, ptrdiff_t lane) {
+    real value;
+    memcpy(&value, (const char *)a + lane * (ptrdiff_t)sizeof value, sizeof value);
+    return value;
+}
 
 /* The largest lane. No lane is NaN. */
 INLINE real v_max_across(vreal a) {

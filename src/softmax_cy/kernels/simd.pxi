@@ -1,8 +1,15 @@
-# What the kernels see of simd.h and sums.h: opaque types and functions on them.
+# What the kernels see of simd.h, sums.h and convert.h: opaque types and functions on them.
 #
 # Cython knows `real` as float. It only needs to know that it is a floating type: the C compiler sees float or double.
 
 from libc.stdint cimport uintptr_t
+
+from softmax_cy.kernels.kinds cimport KIND_SWAPPED, integer_at, kind_size, swap_bytes
+
+cdef extern from "convert.h" nogil:
+    const int KIND_REAL
+    void widen(const char *source, int kind, char *target, Py_ssize_t count)
+    void narrow(const char *source, int kind, char *target, Py_ssize_t count)
 
 cdef extern from "sums.h" nogil:
     ctypedef float real
@@ -13,7 +20,11 @@ cdef extern from "sums.h" nogil:
     ctypedef struct total:
         double hi
         double lo
+    ctypedef struct totals:
+        pass
     ctypedef struct reciprocal:
+        pass
+    ctypedef struct reciprocals:
         pass
 
     enum:
@@ -36,16 +47,19 @@ cdef extern from "sums.h" nogil:
     vreal v_add(vreal a, vreal b)
     vreal v_sub(vreal a, vreal b)
     vreal v_mul(vreal a, vreal b)
+    vreal v_div(vreal a, vreal b)
     vreal v_fma(vreal a, vreal b, vreal c)
     vreal v_max(vreal a, vreal b)
     vreal v_low_bits_to_exponent(vreal a)
     vreal v_where_greater(vreal a, vreal b, vreal value)
+    vreal v_where_equal(vreal a, vreal b, vreal value)
     vreal v_where_unequal(vreal a, vreal b, vreal value)
     vreal v_product_error(vreal a, vreal b, vreal product)
     vreal v_keep_first(vreal a, Py_ssize_t count)
     vreal v_drop_first(vreal a, Py_ssize_t count)
     real v_sum_across(vreal a)
     real v_first(vreal a)
+    real v_lane(const vreal *a, Py_ssize_t lane)
     real v_max_across(vreal a)
     real scalar_fma(real a, real b, real c)
 
@@ -57,9 +71,18 @@ cdef extern from "sums.h" nogil:
     vsum vsum_start()
     vsum vsum_add(vsum s, vreal term, vreal a, vreal b, vreal c)
     total vsum_total(vsum s)
+    vsum vsum_without_seed(vsum s)
     total total_add(total a, total b)
+    totals signed_totals(const vsum *terms)
+    totals totals_start()
+    totals totals_add(totals a, totals b)
+    totals totals_of(vreal a)
+    vreal totals_rounded(const totals *t)
+    total totals_at(const totals *t, Py_ssize_t lane)
     total total_log(double count, total t)
     total total_over(total t, double by)
     real product_plus_total(double a, double b, total t)
     reciprocal total_reciprocal(total t)
-    vreal reciprocal_times(reciprocal r, vreal e)
+    reciprocals totals_reciprocals(const totals *t)
+    reciprocals reciprocal_in_all_lanes(reciprocal r)
+    vreal reciprocals_times(reciprocals r, vreal e)

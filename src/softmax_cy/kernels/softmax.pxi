@@ -36,8 +36,8 @@ cdef inline real block_max(const char *x, Py_ssize_t count, real top) noexcept n
     return v_max_across(v_max(v_max(a, b), v_max(c, d)))
 
 
-cdef inline vsum expand_and_add(Reduced x, Shift shift, real *e, bint keep, vsum s) noexcept nogil:
-    cdef Exponential y = expanded(x, shift)
+cdef inline vsum expand_and_add(Reduced x, Shifts shifts, real *e, bint keep, vsum s) noexcept nogil:
+    cdef Exponential y = expanded(x, shifts)
     if keep:
         v_store(e, y.value)
     return vsum_add(s, y.value, y.power, y.small, y.large)
@@ -55,6 +55,7 @@ cdef inline vsum exp_sum_loop(
 ) noexcept nogil:
     cdef const real *p = <const real *> x
     cdef real *q = <real *> e
+    cdef Shifts shifts = in_all_lanes(shift)
     cdef vsum s = vsum_start()
     cdef Reduced a, b, c, d
     cdef Exponential y
@@ -63,35 +64,35 @@ cdef inline vsum exp_sum_loop(
     if count >= 4 * LANES:
         # An exponential is one long chain of dependent operations. Four are under way at a time, each in two stages,
         # and the first stage of the next four fills the waits in the second of these.
-        a = reduced(v_load(p), shift, plain)
-        b = reduced(v_load(p + LANES), shift, plain)
-        c = reduced(v_load(p + 2 * LANES), shift, plain)
-        d = reduced(v_load(p + 3 * LANES), shift, plain)
+        a = reduced(v_load(p), shifts, plain)
+        b = reduced(v_load(p + LANES), shifts, plain)
+        c = reduced(v_load(p + 2 * LANES), shifts, plain)
+        d = reduced(v_load(p + 3 * LANES), shifts, plain)
         while i + 8 * LANES <= count:
             if soon.x != NULL:
                 for k in range(4):
                     prefetch(<const real *> soon.x + i + k * LANES)
                     prefetch_to_write(<real *> soon.out + i + k * LANES)
-            s = expand_and_add(a, shift, q + i, keep, s)
-            a = reduced(v_load(p + i + 4 * LANES), shift, plain)
-            s = expand_and_add(b, shift, q + i + LANES, keep, s)
-            b = reduced(v_load(p + i + 5 * LANES), shift, plain)
-            s = expand_and_add(c, shift, q + i + 2 * LANES, keep, s)
-            c = reduced(v_load(p + i + 6 * LANES), shift, plain)
-            s = expand_and_add(d, shift, q + i + 3 * LANES, keep, s)
-            d = reduced(v_load(p + i + 7 * LANES), shift, plain)
+            s = expand_and_add(a, shifts, q + i, keep, s)
+            a = reduced(v_load(p + i + 4 * LANES), shifts, plain)
+            s = expand_and_add(b, shifts, q + i + LANES, keep, s)
+            b = reduced(v_load(p + i + 5 * LANES), shifts, plain)
+            s = expand_and_add(c, shifts, q + i + 2 * LANES, keep, s)
+            c = reduced(v_load(p + i + 6 * LANES), shifts, plain)
+            s = expand_and_add(d, shifts, q + i + 3 * LANES, keep, s)
+            d = reduced(v_load(p + i + 7 * LANES), shifts, plain)
             i += 4 * LANES
-        s = expand_and_add(a, shift, q + i, keep, s)
-        s = expand_and_add(b, shift, q + i + LANES, keep, s)
-        s = expand_and_add(c, shift, q + i + 2 * LANES, keep, s)
-        s = expand_and_add(d, shift, q + i + 3 * LANES, keep, s)
+        s = expand_and_add(a, shifts, q + i, keep, s)
+        s = expand_and_add(b, shifts, q + i + LANES, keep, s)
+        s = expand_and_add(c, shifts, q + i + 2 * LANES, keep, s)
+        s = expand_and_add(d, shifts, q + i + 3 * LANES, keep, s)
         i += 4 * LANES
     while i + LANES <= count:
-        s = expand_and_add(reduced(v_load(p + i), shift, plain), shift, q + i, keep, s)
+        s = expand_and_add(reduced(v_load(p + i), shifts, plain), shifts, q + i, keep, s)
         i += LANES
     if i < count:
         # base fills the rest: exp(base - base) has nothing that could overflow.
-        y = expanded(reduced(v_load_first(p + i, count - i, shift.base), shift, plain), shift)
+        y = expanded(reduced(v_load_first(p + i, count - i, shift.base), shifts, plain), shifts)
         y = first_of(y, count - i)
         if keep:
             v_store_first(q + i, y.value, count - i)
@@ -108,9 +109,9 @@ cdef inline vsum block_exp_sum(
     return exp_sum_loop(x, e, count, shift, keep, False, soon)
 
 
-cdef inline vreal finished(vreal a, Shift shift, reciprocal r, bint kept) noexcept nogil:
+cdef inline vreal finished(vreal a, Shifts shifts, reciprocals r, bint kept) noexcept nogil:
     """The quotient, from a kept exponential or from x."""
-    return reciprocal_times(r, a if kept else exp_shifted(a, shift, False).value)
+    return reciprocals_times(r, a if kept else exp_shifted(a, shifts, False).value)
 
 
 cdef inline void block_finish(
@@ -119,18 +120,20 @@ cdef inline void block_finish(
     """The quotients, side by side, from what lies side by side at `source` (out itself, if need be)."""
     cdef const real *p = <const real *> source
     cdef real *q = <real *> out
+    cdef Shifts shifts = in_all_lanes(shift)
+    cdef reciprocals rs = reciprocal_in_all_lanes(r)
     cdef Py_ssize_t i = elements_to_line(out, count)
     if i:
-        v_store_first(q, finished(v_load_first(p, i, 0), shift, r, kept), i)
+        v_store_first(q, finished(v_load_first(p, i, 0), shifts, rs, kept), i)
     if stream and <uintptr_t> (q + i) % CACHE_LINE == 0:
         while i + LANES <= count:
-            v_stream(q + i, finished(v_load(p + i), shift, r, kept))
+            v_stream(q + i, finished(v_load(p + i), shifts, rs, kept))
             i += LANES
     while i + LANES <= count:
-        v_store(q + i, finished(v_load(p + i), shift, r, kept))
+        v_store(q + i, finished(v_load(p + i), shifts, rs, kept))
         i += LANES
     if i < count:
-        v_store_first(q + i, finished(v_load_first(p + i, count - i, 0), shift, r, kept), count - i)
+        v_store_first(q + i, finished(v_load_first(p + i, count - i, 0), shifts, rs, kept), count - i)
 
 
 cdef inline real slice_max(const Slice *s, char *scratch) noexcept nogil:
@@ -280,6 +283,8 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
         and contiguous(slices.x_elements) and contiguous(slices.out_elements)
     ):
         softmax_groups(slices, scratch)
+    elif are_columns(slices, False):
+        softmax_columns(slices, scratch)
     else:
         for i in range(slices.count):
             s = slice_at(slices, i)

@@ -151,9 +151,84 @@ INLINE total signed_total(vsum s) {
     return t;
 }
 
-INLINE total vsum_total(vsum s) {
+INLINE vsum vsum_without_seed(vsum s) {
     s.sum = v_sub(s.sum, v_set(SEED)); /* exact: a multiple of ulp(s.sum), smaller than s.sum */
-    return signed_total(s);
+    return s;
+}
+
+INLINE total vsum_total(vsum s) { return signed_total(vsum_without_seed(s)); }
+
+/* The totals of the slices in the lanes of a vector. */
+typedef struct {
+    double hi[VREAL_BYTES / sizeof(real)], lo[VREAL_BYTES / sizeof(real)];
+} totals;
+
+/* What signed_total makes of one sum, lane by lane: terms[l] holds what a slice by itself has in lane l. */
+INLINE totals signed_totals(const vsum terms[VREAL_BYTES / sizeof(real)]) {
+    totals t;
+    for (int q = 0; q < 4; q++) {
+#define SUM(L) v_quarter(terms[L].sum, q)
+#define LOST(L) v_quarter(terms[L].lost, q)
+#if SOFTMAX_CY_REAL_BITS == 32
+#define WIDE(L) (quarter_widen(SUM(L)) + quarter_widen(LOST(L)))
+#define LANE(J) ((WIDE(J) + WIDE(J + 8)) + (WIDE(J + 4) + WIDE(J + 12)))
+        wide_quarter hi = (LANE(0) + LANE(2)) + (LANE(1) + LANE(3)), lo = {0};
+#undef LANE
+#undef WIDE
+#else
+#define LANE(J)                                                                                                       \
+    TWO_SUM(quarter, even##J, even_error##J, SUM(J), SUM(J + 4));                                                     \
+    TWO_SUM(quarter, odd##J, odd_error##J, SUM(J + 2), SUM(J + 6));                                                   \
+    TWO_SUM(quarter, both##J, both_error##J, even##J, odd##J);                                                        \
+    quarter lost##J = both_error##J +                                                                                 \
+                      ((even_error##J + (LOST(J) + LOST(J + 4))) + (odd_error##J + (LOST(J + 2) + LOST(J + 6))))
+        LANE(0);
+        LANE(1);
+        TWO_SUM(quarter, hi, error, both0, both1);
+        quarter lo = error + (lost0 + lost1);
+#undef LANE
+#endif
+#undef SUM
+#undef LOST
+        memcpy(t.hi + q * QUARTER_LANES, &hi, sizeof hi);
+        memcpy(t.lo + q * QUARTER_LANES, &lo, sizeof lo);
+    }
+    return t;
+}
+
+INLINE totals totals_start(void) {
+    totals t = {{0}, {0}};
+    return t;
+}
+
+INLINE totals totals_add(totals a, totals b) {
+    for (int j = 0; j < LANES; j++) {
+        TWO_SUM(double, hi, error, a.hi[j], b.hi[j]);
+        a.lo[j] = error + (a.lo[j] + b.lo[j]);
+        a.hi[j] = hi;
+    }
+    return a;
+}
+
+INLINE totals totals_of(vreal a) {
+    real lanes[VREAL_BYTES / sizeof(real)];
+    totals t = totals_start();
+    v_store(lanes, a);
+    for (int j = 0; j < LANES; j++)
+        t.hi[j] = lanes[j];
+    return t;
+}
+
+INLINE vreal totals_rounded(const totals *t) {
+    real lanes[VREAL_BYTES / sizeof(real)];
+    for (int j = 0; j < LANES; j++)
+        lanes[j] = (real)(t->hi[j] + t->lo[j]);
+    return v_load(lanes);
+}
+
+INLINE total totals_at(const totals *t, ptrdiff_t lane) {
+    total one = {t->hi[lane], t->lo[lane]};
+    return one;
 }
 
 /* a * b - product, where product is a * b rounded. */
@@ -239,11 +314,31 @@ INLINE reciprocal total_reciprocal(total t) {
     return r;
 }
 
+/* Of the slices in the lanes of a vector: one and the same where its elements are of one slice. */
+typedef struct {
+    vreal hi, lo;
+} reciprocals;
+
+INLINE reciprocals reciprocal_in_all_lanes(reciprocal r) {
+    reciprocals all = {v_set(r.hi), v_set(r.lo)};
+    return all;
+}
+
+INLINE reciprocals totals_reciprocals(const totals *t) {
+    real hi[VREAL_BYTES / sizeof(real)], lo[VREAL_BYTES / sizeof(real)];
+    for (int j = 0; j < LANES; j++) {
+        reciprocal r = total_reciprocal(totals_at(t, j));
+        hi[j] = r.hi, lo[j] = r.lo;
+    }
+    reciprocals all = {v_load(hi), v_load(lo)};
+    return all;
+}
+
 /* e / t to half an ulp and a little: e * hi + e * lo, rounded while it is still raised, where no part of it can
  * underflow. Lowering it is exact, or the one rounding into the subnormal numbers. */
-INLINE vreal reciprocal_times(reciprocal r, vreal e) {
-    vreal hi = v_set(r.hi), low = v_mul(e, v_set(r.lo));
-    EACH_PART(e.part[P] = part_product_sum(e.part[P], hi.part[P], low.part[P]))
+INLINE vreal reciprocals_times(reciprocals r, vreal e) {
+    vreal low = v_mul(e, r.lo);
+    EACH_PART(e.part[P] = part_product_sum(e.part[P], r.hi.part[P], low.part[P]))
     return v_lower(e);
 }
 

@@ -1,6 +1,8 @@
 # What a kernel module offers, and the geometry that it is given. Layers above know a kernel by these types alone.
 #
-# Addresses are bytes and strides count bytes: data need not be aligned, and one table type serves both dtypes.
+# Addresses are bytes and strides count bytes: data need not be aligned, and one table type serves both dtypes. Inputs
+# may be of any kind that does not need more bytes than the kernel's reals; a result is of reals, or of 16-bit floats
+# where those are float.
 
 from libc.stdint cimport int64_t
 
@@ -10,8 +12,9 @@ cdef enum:
 
 
 ctypedef struct Elements:
-    # How the elements of a slice lie, from its first, in the order of their index: axes outermost first, at least one,
-    # and only one wherever one stride will do.
+    # What the elements of a slice are and how they lie, from its first, in the order of their index: axes outermost
+    # first, at least one, and only one wherever one stride will do.
+    int kind                # kinds.pxd
     int ndim
     Py_ssize_t[MAX_NDIM] shape
     Py_ssize_t[MAX_NDIM] strides
@@ -19,7 +22,8 @@ ctypedef struct Elements:
 
 ctypedef struct Slices:
     # `count` slices of `length` elements, at least one, read at x and written at out. out may be x or y itself (same
-    # strides), and may not overlap them otherwise. A kernel with one result a slice writes that at out.
+    # strides), and may not overlap them otherwise. A kernel with one result a slice writes that at out, and of
+    # out_elements looks at the kind alone.
     const char *x           # IN
     char *out               # OUT
     const char *y           # IN, for kernels of two inputs
@@ -46,18 +50,23 @@ ctypedef struct JacobianRows:
     Py_ssize_t first
     Py_ssize_t last
     const Elements *y_elements
-    Py_ssize_t out_next     # from one row to the next
-    Py_ssize_t out_step     # from one element to the next
-    double scale            # of the function of scale * x
+    const Elements *out_elements    # of a row; one axis
+    Py_ssize_t out_next             # from one row to the next
+    double scale                    # of the function of scale * x
     bint stream
+    const char *x                   # IN: what y is softmax of, for the true 1 - y on the diagonal; NULL: from y alone
+    const char *keep                # IN: as in Slices, for x
+    const Elements *x_elements
+    const Elements *keep_elements
 
 
 ctypedef struct CrossEntropySlices:
     # One loss for each of `count` slices, and its gradient where grad is not NULL. grad may be x itself.
     const char *x                       # IN
-    const char *target                  # IN: an int64 a slice, or probabilities
+    const char *target                  # IN: an integer a slice, or probabilities
     const char *weight                  # IN: one a class, side by side; NULL: all 1
     char *loss                          # OUT
+    int loss_kind                       # of reals, or of 16-bit floats where those are float
     char *grad                          # OUT
     Py_ssize_t count
     Py_ssize_t length
@@ -67,6 +76,7 @@ ctypedef struct CrossEntropySlices:
     Py_ssize_t grad_next
     const Elements *x_elements
     const Elements *target_elements     # NULL: the target is an index
+    int index_kind                      # of the target then
     const Elements *grad_elements
     double smoothing
     double weight_sum                   # of all classes

@@ -1,0 +1,1 @@
+"""How fast softmax_cy is, beside other libraries: `make race`."""

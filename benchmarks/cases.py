@@ -1,0 +1,213 @@
+"""What is measured, and what it is held to. Everything that times softmax_cy takes its cases from here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from benchmarks import reference
+
+SEED = 3
+
+SHORT_DTYPES = {"float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64"}
+
+IN_CACHE = ((64, 10), (64, 100), (32, 1000), (1024, 128), (37, 333), (256, 4096), (64, 32000))
+BEYOND_CACHE = ((4096, 4096), (8, 1_000_000))
+ALONG_AXIS_0 = ((10, 4096), (128, 1024), (1000, 1000), (4096, 256), (1000, 37))
+JACOBIANS = ((64, 100), (32, 1000), (1, 4096))
+SMALL_JACOBIANS = ((64, 10), (1024, 32))
+LOSSES = ((64, 10), (64, 100), (32, 1000), (1024, 128), (64, 32000))
+PRODUCTS = ((64, 100), (32, 1000), (256, 4096))
+HALF_PRECISION = ((64, 10), (32, 1000), (256, 4096))
+IN_PLACE = ((64, 100), (32, 1000), (256, 4096), (4096, 4096))
+SHARED_ROWS, ONE_ROW, TOO_SMALL_TO_SHARE = ((256, 4096), (64, 32000)), ((1, 4_000_000),), ((64, 10),)
+VECTOR = (10,)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation on one input; all but the first two are softmax_cy's own options, or how it is called."""
+
+    operation: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    axis: int = -1
+    in_place: bool = False
+    threads: int = 1
+    allocated: bool = False  # the plain call: each makes its result, and nobody names a number of threads
+
+    @property
+    def name(self) -> str:
+        """Short, readable and of this case alone, such as `softmax-f32-32x1000`."""
+        parts = [self.operation, SHORT_DTYPES[self.dtype], "x".join(map(str, self.shape))]
+        if self.axis != -1:
+            parts.append(f"axis{self.axis}")
+        if self.in_place:
+            parts.append("in-place")
+        if self.threads > 1:
+            parts.append(f"{self.threads}-threads")
+        if self.allocated:
+            parts.append("allocated")
+        return "-".join(parts)
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """The shape of what is written."""
+        if self.operation.endswith("_jacobian"):
+            return (*self.shape, self.shape[self.axis])
+        if self.operation == "logsumexp":
+            axis = self.axis % len(self.shape)
+            return self.shape[:axis] + self.shape[axis + 1 :]
+        return self.shape
+
+    @property
+    def unit(self) -> str:
+        """Times are given per element, or per call where the call is what counts."""
+        return "call" if self.allocated else "element"
+
+    @property
+    def units(self) -> int:
+        """How many of them one call works off: the larger of what is read and what is written."""
+        return 1 if self.allocated else max(math.prod(self.shape), math.prod(self.result_shape))
+
+    @property
+    def limit(self) -> str:
+        """What the time is held against besides the peers, or nothing: see `peers.Limit`."""
+        if self.allocated or self.operation == "logsumexp":  # no call of NumPy reads as much and writes as little
+            return ""
+        if self.threads > 1:
+            return "own 1 thread"
+        if self.in_place:
+            return "own out of place"
+        if self.axis != -1:
+            return "own last axis"
+        if self.operation.endswith("_jacobian"):
+            return "fill"
+        if self.operation.endswith(("_vjp", "_jvp")):
+            return "np.multiply"
+        return "np.copyto"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound for the time of softmax_cy against another one, for every case or for the geometric mean of all."""
+
+    against: str  # a peer, "best" for the fastest peer of each case, or "limit"
+    bound: float
+    each: bool
+    at_most: bool = False  # softmax_cy's time as a multiple of the other's, instead of the other's of softmax_cy's
+    shapes: tuple[tuple[int, ...], ...] = ()  # all if empty
+
+
+def every(against: str, bound: float, *shapes: tuple[int, ...]) -> Target:
+    """So many times as fast, in every case."""
+    return Target(against, bound, each=True, shapes=shapes)
+
+
+def mean(against: str, bound: float) -> Target:
+    """So many times as fast, in the geometric mean."""
+    return Target(against, bound, each=False)
+
+
+def within(bound: float, *shapes: tuple[int, ...]) -> Target:
+    """At most so many times the limit, in every case."""
+    return Target("limit", bound, each=True, at_most=True, shapes=shapes)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cases that belong into one table and one mean."""
+
+    title: str
+    cases: tuple[Case, ...]
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def limit(self) -> str:
+        """The one of its cases."""
+        return self.cases[0].limit
+
+
+def over(operation: str, shapes: tuple[tuple[int, ...], ...], **options: object) -> tuple[Case, ...]:
+    """The same operation, with the same options, on each shape."""
+    return tuple(Case(operation, shape, **options) for shape in shapes)
+
+
+GROUPS = (
+    Group(
+        "softmax, float32, in cache",
+        over("softmax", IN_CACHE),
+        (every("torch", 2.2), mean("torch", 3), every("best", 1.2), mean("best", 1.8)),
+    ),
+    Group("softmax, float32, beyond cache", over("softmax", BEYOND_CACHE), (within(1.35),)),
+    Group(
+        "softmax, float64",
+        over("softmax", IN_CACHE + BEYOND_CACHE, dtype="float64"),
+        (mean("torch", 3), within(1.35, *BEYOND_CACHE)),
+    ),
+    Group(
+        "softmax, half precision",
+        over("softmax", HALF_PRECISION, dtype="float16") + over("softmax", HALF_PRECISION, dtype="bfloat16"),
+        (every("torch", 2),),
+    ),
+    Group("softmax, axis 0", over("softmax", ALONG_AXIS_0, axis=0), (within(1.3), mean("torch", 3.5))),
+    Group("log_softmax", over("log_softmax", IN_CACHE), (mean("torch", 2.5),)),
+    Group("logsumexp", over("logsumexp", IN_CACHE), (mean("torch", 4), mean("scipy", 20))),
+    Group("softmax_vjp, in cache", over("softmax_vjp", IN_CACHE), (every("torch", 1.5),)),
+    Group("softmax_vjp, beyond cache", over("softmax_vjp", BEYOND_CACHE), (within(1.15),)),
+    Group(
+        "other products with the Jacobians",
+        over("softmax_jvp", PRODUCTS) + over("log_softmax_vjp", PRODUCTS) + over("log_softmax_jvp", PRODUCTS),
+    ),
+    Group(
+        "softmax_jacobian",
+        over("softmax_jacobian", JACOBIANS + SMALL_JACOBIANS),
+        (within(1.15, *JACOBIANS), within(2, *SMALL_JACOBIANS), mean("torch", 5)),
+    ),
+    Group("cross_entropy_and_grad", over("cross_entropy_and_grad", LOSSES), (mean("torch", 5),)),
+    Group(
+        "softmax of one vector",
+        over("softmax", (VECTOR,), allocated=True),
+        (every("torch", 4), every("numpy", 15), every("scipy", 50)),
+    ),
+    Group("softmax, in place", over("softmax", IN_PLACE, in_place=True), (within(1.1),)),
+    Group(
+        "softmax, 2 threads",
+        over("softmax", SHARED_ROWS + ONE_ROW + TOO_SMALL_TO_SHARE, threads=2),
+        (every("limit", 1.8, *SHARED_ROWS), every("limit", 1.5, *ONE_ROW), every("limit", 0.95)),
+    ),
+)
+
+CASES = tuple(case for group in GROUPS for case in group.cases)
+
+
+def numpy_dtype(name: str) -> np.dtype:
+    """Also of bfloat16, for which NumPy needs ml_dtypes."""
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+@lru_cache(maxsize=2)  # the large ones are as much as memory should hold
+def inputs(case: Case) -> tuple[np.ndarray, ...]:
+    """The arrays that the operation takes, in its order: always the same ones, and read-only."""
+    rng = np.random.default_rng(SEED)
+    dtype = numpy_dtype(case.dtype)
+    logits = rng.standard_normal(case.shape)
+    if case.operation.endswith("_jacobian"):
+        arrays = (reference.softmax(logits, case.axis).astype(dtype),)
+    elif case.operation.endswith(("_vjp", "_jvp")):
+        from_logits = reference.log_softmax if case.operation.startswith("log_") else reference.softmax
+        arrays = rng.standard_normal(case.shape).astype(dtype), from_logits(logits, case.axis).astype(dtype)
+    elif case.operation.startswith("cross_entropy"):
+        arrays = logits.astype(dtype), rng.integers(case.shape[-1], size=case.shape[:-1])
+    else:
+        arrays = (logits.astype(dtype),)
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays

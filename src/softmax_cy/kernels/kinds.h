@@ -1,0 +1,92 @@
+/* What an element of an array can be, and what the layers above the kernels need to know of it. */
+#ifndef SOFTMAX_CY_KINDS_H
+#define SOFTMAX_CY_KINDS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+enum {
+    KIND_BOOL,
+    KIND_INT8,
+    KIND_INT16,
+    KIND_INT32,
+    KIND_INT64,
+    KIND_UINT8,
+    KIND_UINT16,
+    KIND_UINT32,
+    KIND_UINT64,
+    KIND_FLOAT16,
+    KIND_BFLOAT16,
+    KIND_FLOAT32,
+    KIND_FLOAT64,
+    KIND_SWAPPED = 64, /* added: the other byte order */
+};
+
+static inline size_t kind_size(int kind) {
+    switch (kind & ~KIND_SWAPPED) {
+    case KIND_BOOL:
+    case KIND_INT8:
+    case KIND_UINT8:
+        return 1;
+    case KIND_INT16:
+    case KIND_UINT16:
+    case KIND_FLOAT16:
+    case KIND_BFLOAT16:
+        return 2;
+    case KIND_INT32:
+    case KIND_UINT32:
+    case KIND_FLOAT32:
+        return 4;
+    default:
+        return 8;
+    }
+}
+
+/* Turn round the bytes of each of `count` elements. */
+static inline void swap_bytes(char *elements, size_t size, ptrdiff_t count) {
+#define SWAP(TYPE, SWAPPED)                                                                                           \
+    for (ptrdiff_t i = 0; i < count; i++) {                                                                           \
+        TYPE a;                                                                                                       \
+        memcpy(&a, elements + i * (ptrdiff_t)sizeof a, sizeof a);                                                     \
+        a = SWAPPED(a);                                                                                               \
+        memcpy(elements + i * (ptrdiff_t)sizeof a, &a, sizeof a);                                                     \
+    }
+    if (size == 2)
+        SWAP(uint16_t, __builtin_bswap16)
+    else if (size == 4)
+        SWAP(uint32_t, __builtin_bswap32)
+    else if (size == 8)
+        SWAP(uint64_t, __builtin_bswap64)
+#undef SWAP
+}
+
+/* An element of an integer kind; what is larger than any int64 becomes the largest. */
+static inline int64_t integer_at(const char *element, int kind) {
+    char bytes[8];
+    size_t size = kind_size(kind);
+    memcpy(bytes, element, size);
+    if (kind & KIND_SWAPPED)
+        swap_bytes(bytes, size, 1);
+#define INTEGER(KIND, TYPE)                                                                                           \
+    case KIND: {                                                                                                      \
+        TYPE value;                                                                                                   \
+        memcpy(&value, bytes, sizeof value);                                                                          \
+        return (int64_t)value;                                                                                        \
+    }
+    switch (kind & ~KIND_SWAPPED) {
+        INTEGER(KIND_INT8, int8_t)
+        INTEGER(KIND_INT16, int16_t)
+        INTEGER(KIND_INT32, int32_t)
+        INTEGER(KIND_INT64, int64_t)
+        INTEGER(KIND_UINT8, uint8_t)
+        INTEGER(KIND_UINT16, uint16_t)
+        INTEGER(KIND_UINT32, uint32_t)
+    }
+#undef INTEGER
+    uint64_t value;
+    memcpy(&value, bytes, sizeof value);
+    return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+}
+
+#endif
