@@ -13,11 +13,15 @@ cdef ndarray as_array(object x)
 cdef int computed_in(ndarray array, str name) except -1
 cdef bint is_half(cnp.dtype dtype)
 cdef object half_dtype(ndarray array, int computed)
-cdef int check_out(object out, tuple shape, object dtype) except -1
+cdef int check_out(object out, tuple shape, object dtype, str name) except -1
 cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind)
-cdef ndarray result_array(object out, int ndim, const cnp.npy_intp *shape, int computed, object half)
-cdef object cast_first(object x, object dtype)
+cdef ndarray result_array(
+    object out, int ndim, const cnp.npy_intp *shape, int computed, object half, str name
+)
+cdef object checked_dtype(object dtype)
+cdef tuple as_dtype(ndarray array, object wanted)
 cdef object mask_like(object where, ndarray array)
+cdef double real_number(object number, str name) except? -1
 cdef double checked_scale(object scale, int computed) except -1
 
 

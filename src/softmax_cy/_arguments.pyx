@@ -50,15 +50,15 @@ cdef object half_dtype(ndarray array, int computed):
     return array.dtype.newbyteorder("=")
 
 
-cdef int check_out(object out, tuple shape, object dtype) except -1:
+cdef int check_out(object out, tuple shape, object dtype, str name) except -1:
     if not isinstance(out, ndarray):
-        raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
+        raise TypeError(f"{name} must be a numpy.ndarray, got {type(out).__name__}")
     if out.dtype != dtype:
-        raise TypeError(f"out has dtype {out.dtype}, expected {dtype}")
+        raise TypeError(f"{name} has dtype {out.dtype}, expected {dtype}")
     if out.shape != shape:
-        raise ValueError(f"out has shape {out.shape}, expected {shape}")
+        raise ValueError(f"{name} has shape {out.shape}, expected {shape}")
     if not out.flags.writeable:
-        raise ValueError("out is read-only")
+        raise ValueError(f"{name} is read-only")
     return 0
 
 
@@ -66,7 +66,10 @@ cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind):
     return cnp.PyArray_EMPTY(ndim, <cnp.npy_intp *> shape, kind, 0)
 
 
-cdef ndarray result_array(object out, int ndim, const cnp.npy_intp *shape, int computed, object half):
+cdef ndarray result_array(
+    object out, int ndim, const cnp.npy_intp *shape, int computed, object half,
+    str name,
+):
     """`out`, found fit for the result, or a new array. `half` is half_dtype."""
     cdef ndarray array
     if half is None:
@@ -85,18 +88,28 @@ cdef ndarray result_array(object out, int ndim, const cnp.npy_intp *shape, int c
     dtype = np.dtype(np.float32 if computed == cnp.NPY_FLOAT else np.float64) if half is None else half
     if out is None:
         return np.empty(shape_, dtype)
-    check_out(out, shape_, dtype)
+    check_out(out, shape_, dtype, name)
     return out
 
 
-cdef object cast_first(object x, object dtype):
-    """x in the dtype that the caller asks for."""
+cdef object checked_dtype(object dtype):
+    """What a caller wants the input to be rounded to first, in the machine's byte order, or None."""
     if dtype is None:
-        return x
+        return None
     wanted = np.dtype(dtype).newbyteorder("=")
     if not (is_half(wanted) or wanted in (np.dtype(np.float32), np.dtype(np.float64))):
         raise TypeError(f"dtype is {wanted}: expected float16, bfloat16, float32 or float64")
-    return np.asarray(x).astype(wanted, copy=False)
+    return wanted
+
+
+cdef tuple as_dtype(ndarray array, object wanted):
+    """The array, the type to compute in and `half_dtype`, for an array that is rounded to a checked dtype first.
+
+    Kernels round what they read to their own type, so only a 16-bit dtype needs another array.
+    """
+    if is_half(wanted):
+        return array.astype(wanted, copy=False), cnp.NPY_FLOAT, wanted
+    return array, cnp.NPY_DOUBLE if wanted == np.float64 else cnp.NPY_FLOAT, None
 
 
 cdef object mask_like(object where, ndarray array):
@@ -113,15 +126,23 @@ cdef object mask_like(object where, ndarray array):
             f"where has shape {mask.shape}, which does not broadcast to {(<object> array).shape}") from None
 
 
+cdef double real_number(object number, str name) except? -1:
+    """One that is too large is infinite."""
+    if type(number) is not float and type(number) is not int:
+        # NumPy would make numbers of complex ones, of strings and of arrays.
+        if np.ndim(number) or np.asarray(number).dtype.kind not in "biufO":
+            raise TypeError(f"{name} must be a real number, got {number!r}")
+    try:
+        return number
+    except TypeError:
+        raise TypeError(f"{name} must be a real number, got {number!r}") from None
+    except OverflowError:
+        return INFINITY
+
+
 cdef double checked_scale(object scale, int computed) except -1:
     """The scale as the kernels see it."""
-    cdef double value
-    try:
-        value = scale
-    except TypeError:
-        raise TypeError(f"scale must be a real number, got {scale!r}") from None
-    except OverflowError:
-        value = INFINITY
+    cdef double value = real_number(scale, "scale")
     if computed == cnp.NPY_FLOAT:
         value = <float> value
     if not 0 < value < INFINITY:

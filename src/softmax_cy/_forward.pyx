@@ -10,7 +10,8 @@ cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport (
     as_array,
-    cast_first,
+    as_dtype,
+    checked_dtype,
     checked_scale,
     computed_in,
     half_dtype,
@@ -19,7 +20,7 @@ from softmax_cy._arguments cimport (
     result_array,
 )
 from softmax_cy._slices cimport run_slices
-from softmax_cy.kernels.table cimport KernelTable, SlicesKernel
+from softmax_cy.kernels.table cimport KernelTable
 
 cnp.import_array()
 
@@ -36,21 +37,27 @@ cdef object elementwise(
 ):
     """An operation whose result has the shape of x."""
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef ndarray array = as_array(cast_first(x, dtype))
+    cdef ndarray array = as_array(x)
     cdef int computed = computed_in(array, "x")
-    cdef double factor = checked_scale(scale, computed)
+    cdef object half = half_dtype(array, computed)
     cdef uint64_t axes = _layout.slice_axes(axis, array.ndim)
     cdef ndarray mask = mask_like(where, array)
-    cdef const KernelTable *kernels = kernels_for(computed)
-    cdef SlicesKernel kernel = kernels.softmax if operation == SOFTMAX else kernels.log_softmax
-    cdef object half = half_dtype(array, computed)
-    cdef ndarray result = result_array(out, array.ndim, cnp.PyArray_DIMS(array), computed, half)
+    cdef const KernelTable *kernels
+    cdef double factor
+    cdef ndarray result
+    if dtype is not None:
+        array, computed, half = as_dtype(array, checked_dtype(dtype))
+    factor = checked_scale(scale, computed)
+    kernels = kernels_for(computed)
+    result = result_array(out, array.ndim, cnp.PyArray_DIMS(array), computed, half, "out")
     if out is not None:
         if _layout.overlap_partly(array, result):
             array = array.copy()
         if mask is not None and _layout.may_overlap(mask, result):
             mask = mask.copy()
-    run_slices(kernel, SOFTMAX_COST, array, result, axes, factor, None, mask, computed, threads)
+    run_slices(
+        kernels.softmax if operation == SOFTMAX else kernels.log_softmax, SOFTMAX_COST, array, result, axes, factor,
+        None, mask, computed, threads)
     return result
 
 
@@ -207,14 +214,18 @@ def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, 
     array([6.93147181e-01, 1.00069315e+03])
     """
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef ndarray array = as_array(cast_first(x, dtype))
+    cdef ndarray array = as_array(x)
     cdef int computed = computed_in(array, "x")
-    cdef double factor = checked_scale(scale, computed)
+    cdef object half = half_dtype(array, computed)
     cdef uint64_t axes = _layout.slice_axes(axis, array.ndim)
     cdef ndarray mask = mask_like(where, array)
     cdef cnp.npy_intp[_layout.MAX_NDIM] shape
     cdef int ndim = 0, d
+    cdef double factor
     cdef ndarray result
+    if dtype is not None:
+        array, computed, half = as_dtype(array, checked_dtype(dtype))
+    factor = checked_scale(scale, computed)
     for d in range(array.ndim):
         if not axes >> d & 1:
             shape[ndim] = array.shape[d]
@@ -223,8 +234,7 @@ def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, 
         else:
             continue
         ndim += 1
-    half = half_dtype(array, computed)
-    result = result_array(out, ndim, shape, computed, half)
+    result = result_array(out, ndim, shape, computed, half, "out")
     if out is not None:
         if _layout.may_overlap(array, result):
             array = array.copy()

@@ -1,5 +1,7 @@
 """softmax_jacobian, log_softmax_jacobian and softmax_and_jacobian: the whole matrices."""
 
+import numpy as np
+
 from libc.stdint cimport uint64_t
 
 cimport numpy as cnp
@@ -10,10 +12,12 @@ cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport (
     STREAM_ABOVE,
     as_array,
-    cast_first,
+    as_dtype,
+    checked_dtype,
     checked_scale,
     computed_in,
     cost,
+    empty,
     half_dtype,
     kernels_for,
     mask_like,
@@ -96,7 +100,7 @@ cdef int jacobian_into(
     return 0
 
 
-cdef ndarray matrices(object out, ndarray y, int axis, int computed, str name):
+cdef ndarray matrices(object out, str out_name, ndarray y, int axis, int computed, object half, str name):
     """`out`, or a new array, for the Jacobian of each slice."""
     cdef cnp.npy_intp[_layout.MAX_NDIM] shape
     cdef int ndim = 0, d
@@ -107,8 +111,7 @@ cdef ndarray matrices(object out, ndarray y, int axis, int computed, str name):
             shape[ndim] = y.shape[d]
             ndim += 1
     shape[ndim] = shape[ndim + 1] = y.shape[axis] if y.ndim else 1
-    half = half_dtype(y, computed)
-    return result_array(out, max(y.ndim, 1) + 1, shape, computed, half)
+    return result_array(out, max(y.ndim, 1) + 1, shape, computed, half, out_name)
 
 
 cdef object jacobian(bint of_log, object y, str name, object axis, object scale, object out, object num_threads):
@@ -119,13 +122,22 @@ cdef object jacobian(bint of_log, object y, str name, object axis, object scale,
     cdef int index = _layout.slice_axis(axis, outputs.ndim)
     cdef const KernelTable *kernels = kernels_for(computed)
     cdef JacobianKernel kernel = kernels.log_jacobian if of_log else kernels.jacobian
-    cdef ndarray result = matrices(out, outputs, index, computed, name)
+    cdef object half = half_dtype(outputs, computed)
+    cdef ndarray result = matrices(out, "out", outputs, index, computed, half, name)
     if outputs.ndim == 0:
         outputs = outputs.reshape(1)
     if out is not None and _layout.may_overlap(outputs, result):
         outputs = outputs.copy()
     jacobian_into(kernel, outputs, result, None, None, index, factor, computed, threads)
     return result
+
+
+cdef bint have_common_element(ndarray a, ndarray b):
+    """Also true where that would be too hard to find out."""
+    try:
+        return np.shares_memory(a, b, max_work=1000)
+    except np.exceptions.TooHardError:
+        return True
 
 
 cdef object pair_of(object out):
@@ -291,30 +303,38 @@ def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=N
            [-4.24835426e-18,  4.24835426e-18]])
     """
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef ndarray array = as_array(cast_first(x, dtype))
+    cdef ndarray array = as_array(x)
     cdef int computed = computed_in(array, "x")
-    cdef double factor = checked_scale(scale, computed)
+    cdef object half = half_dtype(array, computed)
     cdef int index = _layout.slice_axis(axis, array.ndim)
     cdef uint64_t axes = <uint64_t> 1 << index
     cdef ndarray mask = mask_like(where, array)
-    cdef const KernelTable *kernels = kernels_for(computed)
-    cdef ndarray y, result
+    cdef const KernelTable *kernels
+    cdef double factor
+    cdef ndarray y, exact_y, result
+    if dtype is not None:
+        array, computed, half = as_dtype(array, checked_dtype(dtype))
+    factor = checked_scale(scale, computed)
+    kernels = kernels_for(computed)
     y_out, jacobian_out = pair_of(out)
-    half = half_dtype(array, computed)
-    y = result_array(y_out, array.ndim, cnp.PyArray_DIMS(array), computed, half)
-    result = matrices(jacobian_out, array, index, computed, "x")
+    y = result_array(y_out, array.ndim, cnp.PyArray_DIMS(array), computed, half, "out[0]")
+    result = matrices(jacobian_out, "out[1]", array, index, computed, half, "x")
     if out is not None:
-        if _layout.may_overlap(y, result):
-            raise ValueError("out: the two arrays overlap")
+        if have_common_element(y, result):
+            raise ValueError("out[0] and out[1] overlap")
         # The logits are still needed once y is written.
         if _layout.may_overlap(array, y) or _layout.may_overlap(array, result):
             array = array.copy()
         if mask is not None and (_layout.may_overlap(mask, y) or _layout.may_overlap(mask, result)):
             mask = mask.copy()
-    run_slices(kernels.softmax, SOFTMAX_COST, array, y, axes, factor, None, mask, computed, threads)
+    # 16-bit results are rounded once: the matrix does not follow from the rounded y.
+    exact_y = y if half is None else empty(array.ndim, cnp.PyArray_DIMS(array), computed)
+    run_slices(kernels.softmax, SOFTMAX_COST, array, exact_y, axes, factor, None, mask, computed, threads)
+    if half is not None:
+        y[...] = exact_y
     if array.ndim == 0:
         array = array.reshape(1)
+        exact_y = exact_y.reshape(1)
         mask = None if mask is None else mask.reshape(1)
-    jacobian_into(
-        kernels.jacobian, y if y.ndim else y.reshape(1), result, array, mask, index, factor, computed, threads)
+    jacobian_into(kernels.jacobian, exact_y, result, array, mask, index, factor, computed, threads)
     return y, result

@@ -10,7 +10,7 @@ import operator
 
 import numpy as np
 
-from libc.math cimport INFINITY, fabs
+from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint64_t
 
 cimport numpy as cnp
@@ -18,8 +18,8 @@ from numpy cimport ndarray
 
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
-from softmax_cy._arguments cimport as_array, check_out, computed_in, cost, half_dtype, kernels_for
-from softmax_cy.kernels.kinds cimport KIND_FLOAT32, KIND_FLOAT64, integer_at
+from softmax_cy._arguments cimport as_array, check_out, computed_in, cost, half_dtype, kernels_for, real_number
+from softmax_cy.kernels.kinds cimport KIND_FLOAT32, KIND_FLOAT64, integer_at, real_at
 from softmax_cy.kernels.table cimport CrossEntropyKernel, CrossEntropySlices, Elements
 
 cnp.import_array()
@@ -38,6 +38,7 @@ cdef struct CrossEntropyWork:
     _layout.Outer outer
     Elements x_elements
     Elements target_elements
+    Elements weight_elements
     Elements grad_elements
     bint one_by_one                 # the losses are results
     bint single                     # the kernel's reals are float
@@ -106,6 +107,24 @@ cdef void cross_entropy_task(const void *context, Py_ssize_t begin, Py_ssize_t e
         work.sums[chunk] = total.sum_ + total.lost
 
 
+cdef inline double weight_at(const CrossEntropyWork *work, Py_ssize_t class_) noexcept nogil:
+    """As the kernel sees it."""
+    cdef double weight = real_at(
+        work.slices.weight + class_ * work.weight_elements.strides[0], work.weight_elements.kind)
+    return <float> weight if work.single else weight
+
+
+cdef double sum_of_weights(const CrossEntropyWork *work) noexcept nogil:
+    cdef Sum total
+    cdef Py_ssize_t class_
+    if work.slices.weight == NULL:
+        return work.slices.length
+    total.sum_ = total.lost = 0
+    for class_ in range(work.slices.length):
+        add(&total, weight_at(work, class_))
+    return total.sum_ + total.lost
+
+
 cdef struct Count:
     Py_ssize_t wrong        # the first slice whose index is out of range, or -1
     Sum weight              # of the targets that are not ignored
@@ -116,7 +135,6 @@ cdef Count check_indices(const CrossEntropyWork *work) noexcept nogil:
     cdef Py_ssize_t begin = 0, i
     cdef _layout.Run run
     cdef int64_t index
-    cdef double weight
     cdef Count count
     count.wrong = -1
     count.weight.sum_ = count.weight.lost = 0
@@ -129,10 +147,7 @@ cdef Count check_indices(const CrossEntropyWork *work) noexcept nogil:
             if not 0 <= index < slices.length:
                 count.wrong = begin + i
                 return count
-            weight = 1
-            if slices.weight != NULL:
-                weight = (<const float *> slices.weight)[index] if work.single else (<const double *> slices.weight)[index]
-            add(&count.weight, weight)
+            add(&count.weight, 1 if slices.weight == NULL else weight_at(work, index))
         begin += run.count
     return count
 
@@ -140,7 +155,7 @@ cdef Count check_indices(const CrossEntropyWork *work) noexcept nogil:
 cdef class Problem:
     """The arguments, checked and never changed."""
     cdef ndarray logits, labels     # with at least one axis
-    cdef ndarray weights            # side by side in the computed dtype, or None
+    cdef ndarray weights            # one a class, or None
     cdef tuple shape, batch         # of the logits as given, and without the axis of the classes
     cdef object half                # half_dtype
     cdef int computed, index
@@ -163,8 +178,7 @@ cdef class Problem:
         if not self.of_indices:
             if self.labels.dtype.kind == "b":
                 raise TypeError("target has dtype bool: expected an integer or floating type")
-            if computed_in(self.labels, "target") == cnp.NPY_DOUBLE and self.computed == cnp.NPY_FLOAT:
-                self.labels = self.labels.astype(np.float32)
+            computed_in(self.labels, "target")
         expected = self.batch if self.of_indices else self.shape
         if (<object> self.labels).shape != expected:
             raise ValueError(
@@ -178,7 +192,7 @@ cdef class Problem:
             self.logits = self.logits.reshape(1)
             self.labels = self.labels if self.of_indices else self.labels.reshape(1)
         if weight is not None:
-            self.weights = checked_weights(weight, self.logits.shape[self.index], self.computed)
+            self.weights = checked_weights(weight, self.logits.shape[self.index])
         if ignore_index is not None:
             if not self.of_indices:
                 raise ValueError("ignore_index applies to class indices, and target holds probabilities")
@@ -196,7 +210,7 @@ cdef class Problem:
         """`out` if it is fit for a result of this shape, or a new array."""
         if out is None:
             return np.empty(shape, self.dtype())
-        check_out(out, shape, self.dtype())
+        check_out(out, shape, self.dtype(), "out")
         return out
 
     cdef void describe(self, CrossEntropyWork *work):
@@ -210,6 +224,7 @@ cdef class Problem:
         work.slices.loss = work.slices.grad = NULL
         work.slices.length = self.logits.shape[self.index]
         work.slices.x_elements = &work.x_elements
+        work.slices.weight_elements = &work.weight_elements
         work.slices.target_elements = NULL if self.of_indices else &work.target_elements
         work.slices.index_kind = _layout.element_kind(self.labels)
         work.slices.grad_elements = &work.grad_elements
@@ -217,10 +232,12 @@ cdef class Problem:
         work.slices.grad_factor = 1
         work.slices.any_ignored = self.any_ignored
         work.slices.ignored = self.ignored
-        work.slices.weight_sum = work.slices.length if self.weights is None else self.weights.sum(dtype=np.float64)
         _layout.slice_elements(&work.x_elements, self.logits, self.axes)
         if not self.of_indices:
             _layout.slice_elements(&work.target_elements, self.labels, self.axes)
+        if self.weights is not None:
+            _layout.slice_elements(&work.weight_elements, self.weights, 1)
+        work.slices.weight_sum = sum_of_weights(work)
         _layout.outer_axes(&work.outer, self.logits, self.labels, None, None, self.axes)
 
     cdef object index_error(self, Py_ssize_t slice_):
@@ -235,7 +252,7 @@ cdef class Problem:
         """Copy what writing to the result would destroy."""
         if _layout.overlap_partly(self.logits, result):
             self.logits = self.logits.copy()
-        if _layout.may_overlap(self.labels, result):
+        if _layout.may_overlap(self.labels, result) if self.of_indices else _layout.overlap_partly(self.labels, result):
             self.labels = self.labels.copy()
         if self.weights is not None and _layout.may_overlap(self.weights, result):
             self.weights = self.weights.copy()
@@ -290,7 +307,7 @@ cdef object cross_entropies(bint with_grad, Problem problem, object out, object 
             losses.fill(0)
     work.in_chunk = max(1, min(<Py_ssize_t> MOST_IN_CHUNK, work.outer.count // CHUNKS))
     chunks = (work.outer.count + work.in_chunk - 1) // work.in_chunk
-    sums = np.zeros(0 if work.one_by_one else chunks)
+    sums = np.empty(0 if work.one_by_one else chunks, np.float64)
     work.sums = <double *> cnp.PyArray_DATA(sums)
     _threads.run(
         cross_entropy_task, &work, chunks, threads,
@@ -310,22 +327,16 @@ cdef int put(ndarray result, double value, bint single) except -1:
     return 0
 
 
-cdef ndarray checked_weights(object weight, Py_ssize_t classes, int computed):
+cdef ndarray checked_weights(object weight, Py_ssize_t classes):
     cdef ndarray weights = as_array(weight)
     computed_in(weights, "weight")
     if (<object> weights).shape != (classes,):
         raise ValueError(f"weight has shape {(<object> weights).shape}, expected {(classes,)}")
-    return np.ascontiguousarray(weights, dtype=np.float32 if computed == cnp.NPY_FLOAT else np.float64)
+    return weights
 
 
 cdef double checked_smoothing(object label_smoothing) except -1:
-    cdef double value
-    try:
-        value = label_smoothing
-    except TypeError:
-        raise TypeError(f"label_smoothing must be a real number, got {label_smoothing!r}") from None
-    except OverflowError:
-        value = INFINITY
+    cdef double value = real_number(label_smoothing, "label_smoothing")
     if not 0 <= value <= 1:
         raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing!r}")
     return value

@@ -54,14 +54,14 @@ cdef object product(
         half = half_dtype(vector, computed)
     factor = checked_scale(scale, computed)
     if vector.ndim != outputs.ndim or not cnp.PyArray_CompareLists(vector.shape, outputs.shape, vector.ndim):
-        try:
-            vector, outputs = np.broadcast_arrays(vector, outputs)
-        except ValueError:
+        shape = broadcast_shape((<object> vector).shape, (<object> outputs).shape)
+        if shape is None:
             raise ValueError(
                 f"{v_name} of shape {(<object> vector).shape} and {y_name} of shape {(<object> outputs).shape} do not "
-                "broadcast") from None
+                "broadcast")
+        vector, outputs = np.broadcast_to(vector, shape), np.broadcast_to(outputs, shape)
     axes = _layout.slice_axes(axis, vector.ndim)
-    result = result_array(out, vector.ndim, vector.shape, computed, half)
+    result = result_array(out, vector.ndim, vector.shape, computed, half, "out")
     if out is not None:
         if _layout.overlap_partly(vector, result):
             vector = vector.copy()
@@ -71,6 +71,17 @@ cdef object product(
         product_kernel(kernels_for(computed), which), PRODUCT_COST, vector, result, axes, factor, outputs, None,
         computed, threads)
     return result
+
+
+cdef object broadcast_shape(tuple a, tuple b):
+    """The common shape, or None. NumPy's own function stops at 32 axes."""
+    cdef Py_ssize_t ndim = max(len(a), len(b))
+    shape = []
+    for m, n in zip((1,) * (ndim - len(a)) + a, (1,) * (ndim - len(b)) + b):
+        if m != n and m != 1 and n != 1:
+            return None
+        shape.append(n if m == 1 else m)
+    return tuple(shape)
 
 
 def softmax_vjp(grad, y, axis=-1, *, scale=1.0, out=None, num_threads=None):

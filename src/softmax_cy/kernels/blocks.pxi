@@ -5,6 +5,7 @@ cdef enum:
     BLOCK_BYTES = 16384     # part of the meaning of a sum: sums.h, point b. Fits a first-level cache twice.
     MOST_IN_BLOCK = 4096    # elements
     CACHE_LINE = 64
+    CONVERTED_AT_ONCE = 64  # elements
 
 
 cdef struct Scratch:
@@ -84,24 +85,27 @@ cdef inline void gather_raw(
 cdef void gather_converted(
     const char *slice_, const Elements *elements, Py_ssize_t start, Py_ssize_t count, char *scratch
 ) noexcept nogil:
-    """Each element becomes a real: they are gathered to the end of their room, and converted from its beginning."""
+    """Each element becomes a real."""
+    cdef char[8 * CONVERTED_AT_ONCE] raw
     cdef size_t size = kind_size(elements.kind)
-    cdef char *raw = scratch + count * <Py_ssize_t> (sizeof(real) - size)
+    cdef Py_ssize_t done = 0, some
     if elements.ndim == 1 and elements.strides[0] == <Py_ssize_t> size and not elements.kind & KIND_SWAPPED:
         widen(slice_ + start * <Py_ssize_t> size, elements.kind, scratch, count)
         return
-    if size == 1:
-        gather_raw(slice_, elements, start, count, raw, 1)
-    elif size == 2:
-        gather_raw(slice_, elements, start, count, raw, 2)
-    elif size == 4:
-        gather_raw(slice_, elements, start, count, raw, 4)
-    else:
-        gather_raw(slice_, elements, start, count, raw, 8)
-    if elements.kind & KIND_SWAPPED:
-        swap_bytes(raw, size, count)
-    if elements.kind & ~KIND_SWAPPED != KIND_REAL:
-        widen(raw, elements.kind, scratch, count)
+    while done < count:
+        some = min(count - done, <Py_ssize_t> CONVERTED_AT_ONCE)
+        if size == 1:
+            gather_raw(slice_, elements, start + done, some, raw, 1)
+        elif size == 2:
+            gather_raw(slice_, elements, start + done, some, raw, 2)
+        elif size == 4:
+            gather_raw(slice_, elements, start + done, some, raw, 4)
+        else:
+            gather_raw(slice_, elements, start + done, some, raw, 8)
+        if elements.kind & KIND_SWAPPED:
+            swap_bytes(raw, size, some)
+        widen(raw, elements.kind, scratch + done * <Py_ssize_t> sizeof(real), some)
+        done += some
 
 
 cdef inline void gather(

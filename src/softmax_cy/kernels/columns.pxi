@@ -97,79 +97,147 @@ cdef inline void columns_max(const Panel *panel, int width, bint whole, Column *
         columns[v].top = v_max(top, other)
 
 
-cdef inline bint all_plain(const Column *columns, int width) noexcept nogil:
+cdef inline bint all_finite(vreal a) noexcept nogil:
+    return v_max_across(v_where_unequal(v_sub(a, a), v_set(0), v_set(1))) == 0
+
+
+cdef inline bint all_plain(const Column *columns, int width, real scale) noexcept nogil:
+    """is_plain, of every lane."""
     cdef vreal unequal = v_set(0)
     cdef int v
     for v in range(width):
         unequal = v_max(unequal, v_where_unequal(columns[v].shifts.base, v_set(0), v_set(1)))
-    return columns[0].shifts.scale == 1 and v_max_across(unequal) == 0
+    return scale == 1 and v_max_across(unequal) == 0
 
 
 # ---- sums --------------------------------------------------------------------------------------------------------
 
-cdef enum ColumnSum:
-    EXPONENTIALS            # and they are kept in out
-    EXPONENTIALS_ALONE
-    EXPONENTIALS_BELOW_TOP  # and how many are not below
-    PRODUCT_TERMS
+cdef struct ColumnSums:
+    totals sum_
+    totals ties     # how many elements are as large as the largest
 
 
-cdef inline void columns_sum(
-    const Panel *panel, int width, bint whole, const Column *columns, ColumnSum which, Product product, bint plain,
-    totals *sums, totals *ties,
+cdef inline Reduced reduced_at(
+    const Panel *panel, int v, Py_ssize_t i, bint whole, Column c, bint plain
 ) noexcept nogil:
-    """`whole`, `which`, `product` and `plain` are constants of the caller."""
-    cdef vsum[MOST_LANES * PANEL] terms
-    cdef vreal[PANEL] equal
-    cdef vsum *s
-    cdef const char *x = panel.x
-    cdef const char *y = panel.y
-    cdef char *e = panel.out
-    cdef bint seeded = which == EXPONENTIALS or which == EXPONENTIALS_ALONE
-    cdef Py_ssize_t start = 0, count, i, l
-    cdef Exponential a
-    cdef Rest rest
-    cdef vreal one
-    cdef int v
-    for v in range(width):
-        sums[v] = totals_start()
-        if which == EXPONENTIALS_BELOW_TOP:
-            ties[v] = totals_start()
+    return reduced(load_column(panel.x + i * panel.x_step, v, panel.lanes, whole), c.shifts, plain)
+
+
+cdef inline Terms with_element(
+    Terms s, Reduced r, const Panel *panel, int v, Py_ssize_t i, bint whole, Column c, TermSum which
+) noexcept nogil:
+    """Adds element i, of which r is reduced_at."""
+    cdef Exponential y = expanded(r, c.shifts)
+    cdef vreal x = c.top
+    if is_below_top(which):
+        x = load_column(panel.x + i * panel.x_step, v, panel.lanes, whole)
+    s = with_term(s, y, x, c.top, v_set(1), which)
+    if which == EXPONENTIALS:
+        store_column(panel.out + i * panel.out_step, v, y.value, panel.lanes, whole)
+    return s
+
+
+cdef inline ColumnSums column_terms(
+    const Panel *panel, int v, bint whole, Column c, TermSum which, bint plain
+) noexcept nogil:
+    """The exponentials of the slices in vector v. `whole`, `which` and `plain` are constants of the caller."""
+    cdef vsum[MOST_LANES] terms
+    cdef Py_ssize_t start = 0, end, i, lane
+    cdef ColumnSums result
+    cdef vreal ties
+    cdef Terms s0, s1, s2, s3
+    cdef Reduced r0, r1, r2, r3
+    cdef int k
+    result.sum_ = result.ties = totals_start()
     while start < panel.length:
-        count = half_block_at(start, panel.length) if which == PRODUCT_TERMS else block_at(start, panel.length)
-        for i in range(width * LANES):
-            terms[i] = vsum_start() if seeded else signed_start()
-        for v in range(width):
-            equal[v] = v_set(0)
-        for i in range(count):
-            s = terms + i % LANES
-            for v in range(width):
-                one = load_column(x, v, panel.lanes, whole)
-                if which == PRODUCT_TERMS:
-                    s[v * LANES] = signed_add(s[v * LANES], summand(
-                        one, load_column(y, v, panel.lanes, whole), columns[v].centre, columns[v].shifts, product))
-                elif which == EXPONENTIALS_BELOW_TOP:
-                    rest.sum = s[v * LANES]
-                    rest.ties = equal[v]
-                    rest = rest_with(rest, one, columns[v].shifts, columns[v].top, plain)
-                    s[v * LANES] = rest.sum
-                    equal[v] = rest.ties
-                else:
-                    a = exp_shifted(one, columns[v].shifts, plain)
-                    if which == EXPONENTIALS:
-                        store_column(e, v, a.value, panel.lanes, whole)
-                    s[v * LANES] = vsum_add(s[v * LANES], a.value, a.power, a.small, a.large)
-            x += panel.x_step
-            y += panel.y_step
-            e += panel.out_step
-        for v in range(width):
-            if seeded:
-                for l in range(LANES):
-                    terms[v * LANES + l] = vsum_without_seed(terms[v * LANES + l])
-            sums[v] = totals_add(sums[v], signed_totals(terms + v * LANES))
-            if which == EXPONENTIALS_BELOW_TOP:
-                ties[v] = totals_add(ties[v], totals_of(equal[v]))
-        start += count
+        end = start + block_at(start, panel.length)
+        ties = v_set(0)
+        # Four exponentials under way at a time, in two stages, as in terms_loop.
+        for lane in range(0, LANES, 4):
+            s0 = s1 = s2 = s3 = no_terms(which)
+            i = start + lane
+            if i + 3 < end:
+                r0 = reduced_at(panel, v, i, whole, c, plain)
+                r1 = reduced_at(panel, v, i + 1, whole, c, plain)
+                r2 = reduced_at(panel, v, i + 2, whole, c, plain)
+                r3 = reduced_at(panel, v, i + 3, whole, c, plain)
+                while i + LANES + 3 < end:
+                    s0 = with_element(s0, r0, panel, v, i, whole, c, which)
+                    r0 = reduced_at(panel, v, i + LANES, whole, c, plain)
+                    s1 = with_element(s1, r1, panel, v, i + 1, whole, c, which)
+                    r1 = reduced_at(panel, v, i + LANES + 1, whole, c, plain)
+                    s2 = with_element(s2, r2, panel, v, i + 2, whole, c, which)
+                    r2 = reduced_at(panel, v, i + LANES + 2, whole, c, plain)
+                    s3 = with_element(s3, r3, panel, v, i + 3, whole, c, which)
+                    r3 = reduced_at(panel, v, i + LANES + 3, whole, c, plain)
+                    i += LANES
+                s0 = with_element(s0, r0, panel, v, i, whole, c, which)
+                s1 = with_element(s1, r1, panel, v, i + 1, whole, c, which)
+                s2 = with_element(s2, r2, panel, v, i + 2, whole, c, which)
+                s3 = with_element(s3, r3, panel, v, i + 3, whole, c, which)
+                i += LANES
+            if i < end:
+                s0 = with_element(s0, reduced_at(panel, v, i, whole, c, plain), panel, v, i, whole, c, which)
+            if i + 1 < end:
+                s1 = with_element(s1, reduced_at(panel, v, i + 1, whole, c, plain), panel, v, i + 1, whole, c, which)
+            if i + 2 < end:
+                s2 = with_element(s2, reduced_at(panel, v, i + 2, whole, c, plain), panel, v, i + 2, whole, c, which)
+            terms[lane] = s0.sum_
+            terms[lane + 1] = s1.sum_
+            terms[lane + 2] = s2.sum_
+            terms[lane + 3] = s3.sum_
+            ties = v_add(ties, v_add(v_add(s0.ties, s1.ties), v_add(s2.ties, s3.ties)))
+        if not is_below_top(which):
+            for k in range(LANES):
+                terms[k] = vsum_without_seed(terms[k])
+        result.sum_ = totals_add(result.sum_, signed_totals(terms))
+        if is_below_top(which):
+            result.ties = totals_add(result.ties, totals_of(ties))
+        start = end
+    return result
+
+
+cdef inline totals column_products(const Panel *panel, int v, bint whole, Column c, Product product) noexcept nogil:
+    """The sums that a product with the Jacobian takes off."""
+    cdef vsum[MOST_LANES] terms
+    cdef Py_ssize_t start = 0, end, i, lane
+    cdef totals result = totals_start()
+    cdef vsum s
+    while start < panel.length:
+        end = start + half_block_at(start, panel.length)
+        for lane in range(LANES):
+            s = signed_start()
+            i = start + lane
+            while i < end:
+                s = signed_add(s, summand(
+                    load_column(panel.x + i * panel.x_step, v, panel.lanes, whole),
+                    load_column(panel.y + i * panel.y_step, v, panel.lanes, whole), c.centre, c.shifts, product))
+                i += LANES
+            terms[lane] = s
+        result = totals_add(result, signed_totals(terms))
+        start = end
+    return result
+
+
+cdef inline vreal column_centre(const Panel *panel, int v, bint whole, Column c, Product product) noexcept nogil:
+    """What rough_sum is for a row."""
+    cdef vreal[MOST_LANES] sums
+    cdef vreal[4] chains
+    cdef Py_ssize_t i, lane
+    cdef int k
+    for lane in range(LANES):
+        for k in range(4):
+            chains[k] = v_set(0)
+        k = 0
+        i = lane
+        while i < panel.length:
+            chains[k] = with_rough_term(
+                chains[k], load_column(panel.x + i * panel.x_step, v, panel.lanes, whole),
+                load_column(panel.y + i * panel.y_step, v, panel.lanes, whole), c.shifts, product)
+            k = (k + 1) % 4
+            i += LANES
+        sums[lane] = v_add(v_add(chains[0], chains[1]), v_add(chains[2], chains[3]))
+    return lanes_added(sums)
 
 
 # ---- operations --------------------------------------------------------------------------------------------------
@@ -220,18 +288,18 @@ cdef inline void columns_finish(
 cdef inline void softmax_panel(
     const Slices *slices, const Panel *panel, int width, bint whole, Column *columns
 ) noexcept nogil:
-    cdef bint keep = panel.length * width * LANES * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES
-    cdef totals[PANEL] sums
+    cdef bint plain = all_plain(columns, width, slices.scale)
+    cdef bint keep = plain and panel.length * width * LANES * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES
+    cdef totals sums
     cdef int v
-    if not all_plain(columns, width):
-        columns_sum(panel, width, whole, columns, EXPONENTIALS_ALONE, SOFTMAX_PRODUCT, False, sums, NULL)
-        keep = False
-    elif keep:
-        columns_sum(panel, width, whole, columns, EXPONENTIALS, SOFTMAX_PRODUCT, True, sums, NULL)
-    else:
-        columns_sum(panel, width, whole, columns, EXPONENTIALS_ALONE, SOFTMAX_PRODUCT, True, sums, NULL)
     for v in range(width):
-        columns[v].r = totals_reciprocals(&sums[v])
+        if keep:
+            sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS, True).sum_
+        elif plain:
+            sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS_ALONE, True).sum_
+        else:
+            sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS_ALONE, False).sum_
+        columns[v].r = totals_reciprocals(&sums)
     if keep:
         columns_finish(panel, width, whole, columns, slices.scale, SOFTMAX_COLUMNS, SOFTMAX_PRODUCT, True)
     else:
@@ -241,31 +309,24 @@ cdef inline void softmax_panel(
 cdef inline void log_panel(
     const Slices *slices, const Panel *panel, int width, bint whole, Column *columns, bint log_softmax_
 ) noexcept nogil:
-    cdef totals[PANEL] sums, ties
-    cdef vreal[PANEL] largest
+    cdef bint plain = all_plain(columns, width, slices.scale)
+    cdef ColumnSums sums
     cdef real[MOST_LANES] result
-    cdef LogSum sum_
-    cdef Py_ssize_t l
-    cdef real top
+    cdef Py_ssize_t lane
     cdef int v
-    if all_plain(columns, width):
-        columns_sum(panel, width, whole, columns, EXPONENTIALS_BELOW_TOP, SOFTMAX_PRODUCT, True, sums, ties)
-    else:
-        columns_sum(panel, width, whole, columns, EXPONENTIALS_BELOW_TOP, SOFTMAX_PRODUCT, False, sums, ties)
     for v in range(width):
-        largest[v] = exp_shifted(columns[v].top, columns[v].shifts, False).value
-        for l in range(panel.lanes):
-            top = v_lane(&columns[v].top, l)
-            result[l] = 0
-            if has_softmax(top):
-                sum_ = log_sum_of(top, totals_at(&ties[v], l).hi, totals_at(&sums[v], l), v_lane(&largest[v], l))
-                if log_softmax_:
-                    result[l] = <real> (sum_.over.hi + sum_.over.lo)
-                else:
-                    result[l] = product_plus_total(top, <real> slices.scale, sum_.over)
-        if log_softmax_:
-            columns[v].over = v_load_first(result, panel.lanes, 0)
+        if plain:
+            sums = column_terms(panel, v, whole, columns[v], BELOW_TOP, True)
         else:
+            sums = column_terms(panel, v, whole, columns[v], BELOW_TOP, False)
+        sums.sum_ = totals_log(
+            &sums.ties, &sums.sum_, exp_shifted(columns[v].top, columns[v].shifts, False).value)
+        if log_softmax_:
+            columns[v].over = totals_rounded(&sums.sum_)
+        else:
+            for lane in range(panel.lanes):
+                result[lane] = product_plus_total(
+                    v_lane(&columns[v].top, lane), <real> slices.scale, totals_at(&sums.sum_, lane))
             memcpy(panel.out + v * LANES * <Py_ssize_t> sizeof(real), result, panel.lanes * sizeof(real))
     if log_softmax_:
         columns_finish(panel, width, whole, columns, slices.scale, LOG_SOFTMAX_COLUMNS, SOFTMAX_PRODUCT, False)
@@ -274,18 +335,15 @@ cdef inline void log_panel(
 cdef inline void product_panel(
     const Slices *slices, const Panel *panel, int width, bint whole, Column *columns, Product product
 ) noexcept nogil:
-    cdef totals[PANEL] sums
+    cdef totals sums
     cdef int v
     for v in range(width):
         columns[v].shifts = unshifted()
         columns[v].centre = v_set(0)
-    if product != LOG_SOFTMAX_VJP:
-        columns_sum(panel, width, whole, columns, PRODUCT_TERMS, product, True, sums, NULL)
-        for v in range(width):
-            columns[v].centre = totals_rounded(&sums[v])
-    columns_sum(panel, width, whole, columns, PRODUCT_TERMS, product, True, sums, NULL)
-    for v in range(width):
-        columns[v].sum_ = totals_rounded(&sums[v])
+        if product != LOG_SOFTMAX_VJP:
+            columns[v].centre = column_centre(panel, v, whole, columns[v], product)
+        sums = column_products(panel, v, whole, columns[v], product)
+        columns[v].sum_ = totals_rounded(&sums)
     columns_finish(panel, width, whole, columns, slices.scale, PRODUCT_COLUMNS, product, False)
 
 
@@ -296,7 +354,7 @@ cdef inline void do_panel(
     cdef Panel panel = panel_at(slices, first, operation == LOGSUMEXP_COLUMNS)
     cdef Column[PANEL] columns
     cdef Slice s
-    cdef Py_ssize_t l
+    cdef Py_ssize_t lane
     cdef int v
     if operation == PRODUCT_COLUMNS:
         product_panel(slices, &panel, width, whole, columns, product)
@@ -309,9 +367,11 @@ cdef inline void do_panel(
     else:
         log_panel(slices, &panel, width, whole, columns, operation == LOG_SOFTMAX_COLUMNS)
     for v in range(width):
-        for l in range(panel.lanes):
-            if not has_softmax(v_lane(&columns[v].top, l)):
-                s = slice_at(slices, first + v * LANES + l)
+        if all_finite(columns[v].top):
+            continue
+        for lane in range(panel.lanes):
+            if not has_softmax(v_lane(&columns[v].top, lane)):
+                s = slice_at(slices, first + v * LANES + lane)
                 if operation == LOGSUMEXP_COLUMNS:
                     logsumexp_slice(&s, scratch)
                 else:

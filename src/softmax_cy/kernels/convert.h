@@ -1,7 +1,6 @@
 /* Elements of any kind to reals, and reals to 16-bit floats.
  *
- * Integers come to the double kernels, 16-bit floats to either; only the float kernels have 16-bit results. A 16-bit
- * float is taken apart with integer operations that any instruction set has and that compilers turn into vectors.
+ * Only the float kernels have 16-bit results. A 16-bit float is taken apart with integer operations that any instruction set has and that compilers turn into vectors.
  */
 #ifndef SOFTMAX_CY_CONVERT_H
 #define SOFTMAX_CY_CONVERT_H
@@ -89,8 +88,7 @@ typedef real chunk_of_reals __attribute__((vector_size(CHUNK * sizeof(real))));
                    for (int j = 0; j < CHUNK; j++) after[j] = (real)(TRUTH before.at[j]);)                             \
     }
 
-/* `count` elements side by side to reals. They may end where the reals will end, and are then overwritten: a chunk is
- * read before it is written, and no chunk reaches into the elements of the next. */
+/* `count` elements side by side, in the byte order of the machine, to reals. */
 static void widen(const char *from, int kind, char *to, ptrdiff_t count) {
     switch (kind & ~KIND_SWAPPED) {
     case KIND_FLOAT16:
@@ -99,7 +97,6 @@ static void widen(const char *from, int kind, char *to, ptrdiff_t count) {
         FLOATS_FROM(chunk_from_bfloat)
     case KIND_FLOAT32:
         NUMBERS_FROM(float, )
-#if SOFTMAX_CY_REAL_BITS == 64
     case KIND_FLOAT64:
         NUMBERS_FROM(double, )
     case KIND_BOOL:
@@ -120,7 +117,6 @@ static void widen(const char *from, int kind, char *to, ptrdiff_t count) {
         NUMBERS_FROM(uint32_t, )
     case KIND_UINT64:
         NUMBERS_FROM(uint64_t, )
-#endif
     }
 }
 

@@ -19,8 +19,9 @@ cdef inline vreal loss_terms(vreal x, vreal coefficient, LogSum sum_) noexcept n
 
 
 cdef struct Coefficients:
+    # Side by side.
     const real *weight      # NULL: all 1
-    const real *target      # probabilities, side by side; NULL: of the uniform part alone
+    const real *target      # probabilities; NULL: of the uniform part alone
     real of_target          # 1 - smoothing
     real uniform            # smoothing / n
 
@@ -42,15 +43,17 @@ cdef struct Sums:
 
 
 cdef inline Coefficients block_coefficients(
-    const CrossEntropySlices *all, const char *target, Py_ssize_t start, Py_ssize_t count, char *scratch
+    const CrossEntropySlices *all, const char *target, Py_ssize_t start, Py_ssize_t count, char *scratch, char *spare
 ) noexcept nogil:
+    """scratch and spare hold half a block each."""
     cdef Coefficients c
     c.of_target = <real> (1 - all.smoothing)
     c.uniform = <real> (all.smoothing / all.length)
     c.weight = NULL
     c.target = NULL
     if all.weight != NULL and (all.target_elements != NULL or c.uniform != 0):
-        c.weight = <const real *> all.weight + start
+        gather(all.weight, all.weight_elements, start, count, spare)
+        c.weight = <const real *> spare
     if all.target_elements != NULL:
         gather(target, all.target_elements, start, count, scratch)
         c.target = <const real *> scratch
@@ -58,7 +61,7 @@ cdef inline Coefficients block_coefficients(
 
 
 cdef inline Sums sums_of(
-    const CrossEntropySlices *all, const Slice *s, const char *target, LogSum sum_, char *scratch
+    const CrossEntropySlices *all, const Slice *s, const char *target, LogSum sum_, char *scratch, char *spare
 ) noexcept nogil:
     """Of the part of the coefficients that is not an index."""
     cdef char *half = scratch + BLOCK_BYTES // 2
@@ -72,7 +75,7 @@ cdef inline Sums sums_of(
     while start < all.length:
         count = half_block_at(start, all.length)
         x = <const real *> fetch(s, start, count, scratch)
-        c = block_coefficients(all, target, start, count, half)
+        c = block_coefficients(all, target, start, count, half, spare)
         loss = signed_start()
         coefficients = signed_start()
         i = 0
@@ -94,25 +97,30 @@ cdef inline Sums sums_of(
     return result
 
 
-cdef inline reciprocals reciprocal_of(LogSum sum_) noexcept nogil:
-    """One over the sum of all exponentials, as shift_to(top) raises them."""
-    cdef double largest = largest_exponential(sum_.top, shift_to(sum_.top, 1))
+cdef inline reciprocal reciprocal_of(LogSum sum_, double largest) noexcept nogil:
+    """One over the sum of all exponentials, of which `largest` is one."""
     cdef total t
     t.hi = sum_.ties
     t.lo = 0
     t = total_add(t, sum_.others)
     t.hi *= largest
     t.lo *= largest
-    return reciprocal_in_all_lanes(total_reciprocal(t))
+    return total_reciprocal(t)
+
+
+cdef inline reciprocals reciprocals_of(LogSum sum_) noexcept nogil:
+    """The same for exponentials raised as shift_to(top) raises them."""
+    return reciprocal_in_all_lanes(reciprocal_of(sum_, largest_exponential(sum_.top, shift_to(sum_.top, 1))))
 
 
 cdef inline void gradient(
-    const CrossEntropySlices *all, const Slice *s, const char *target, LogSum sum_, real coefficient_sum, char *scratch
+    const CrossEntropySlices *all, const Slice *s, const char *target, LogSum sum_, real coefficient_sum,
+    char *scratch, char *spare,
 ) noexcept nogil:
     """p_c * coefficient_sum less the part of the coefficients that is not an index, times the factor."""
     cdef char *half = scratch + BLOCK_BYTES // 2
     cdef Shifts shifts = shifts_to(v_set(sum_.top), 1)
-    cdef reciprocals r = reciprocal_of(sum_)
+    cdef reciprocals r = reciprocals_of(sum_)
     cdef Py_ssize_t start = 0, count, i, lanes
     cdef Coefficients c
     cdef const real *x
@@ -121,7 +129,7 @@ cdef inline void gradient(
     while start < all.length:
         count = half_block_at(start, all.length)
         x = <const real *> fetch(s, start, count, scratch)
-        c = block_coefficients(all, target, start, count, half)
+        c = block_coefficients(all, target, start, count, half, spare)
         q = <real *> room_for(s, start, scratch)
         i = 0
         while i < count:
@@ -147,7 +155,7 @@ cdef inline real gradient_at_index(
         rest = (sum_.ties - 1 + others) / whole
     else:
         # Far from 1, so taking it from 1 loses nothing.
-        p = v_first(finished(v_set(x), shifts_to(v_set(sum_.top), 1), reciprocal_of(sum_), False))
+        p = v_first(finished(v_set(x), shifts_to(v_set(sum_.top), 1), reciprocals_of(sum_), False))
         rest = 1 - p
     p = uniform * (p * all.weight_sum - weight) if uniform != 0 else 0
     return <real> (all.grad_factor * (p - of_index * rest))
@@ -159,7 +167,7 @@ cdef inline real rounded_sum(double a, real b, total t) noexcept nogil:
 
 
 cdef void cross_entropy_slice(
-    const CrossEntropySlices *all, const Slices *geometry, Py_ssize_t i, char *scratch
+    const CrossEntropySlices *all, const Slices *geometry, Py_ssize_t i, char *scratch, char *spare
 ) noexcept nogil:
     cdef Slice s = slice_at(geometry, i)
     cdef const char *target = all.target + i * all.target_next
@@ -178,7 +186,7 @@ cdef void cross_entropy_slice(
                 deliver_value(&s, scratch, 0, 0)
             return
         if all.weight != NULL:
-            weight = real_at(<const real *> all.weight + index)
+            weight = real_element(all.weight, all.weight_elements, index)
         of_index = <real> (1 - all.smoothing) * weight
         x_index = real_element(s.x, all.x_elements, index)
     top = slice_max(&s, scratch)
@@ -195,20 +203,129 @@ cdef void cross_entropy_slice(
             loss = rounded_sum(of_index, x_index - top, sum_.over)
         coefficient_sum = of_index
     if not is_index or all.smoothing != 0:
-        sums = sums_of(all, &s, target, sum_, scratch)
+        sums = sums_of(all, &s, target, sum_, scratch, spare)
         loss += <real> (sums.loss.hi + sums.loss.lo)
         coefficient_sum += <real> (sums.coefficients.hi + sums.coefficients.lo)
     loss += 0 * <real> sum_.over.hi     # NaN among the logits is NaN, even where nothing is asked of the slice
     write_result(loss, loss_at, all.loss_kind)
     if all.grad != NULL:
-        gradient(all, &s, target, sum_, coefficient_sum, scratch)
+        gradient(all, &s, target, sum_, coefficient_sum, scratch, spare)
         if is_index:
             value = gradient_at_index(all, x_index, sum_, weight, of_index)
             scatter_value(value, s.out, all.grad_elements, index, 1)
 
 
+cdef inline bint are_usual(const CrossEntropySlices *all) noexcept nogil:
+    """Contiguous slices of at most one block against class indices without smoothing."""
+    return (
+        all.target_elements == NULL and all.smoothing == 0 and all.length <= block_length()
+        and contiguous(all.x_elements) and (all.grad == NULL or contiguous(all.grad_elements))
+    )
+
+
+cdef inline void finish_gradient(
+    char *grad, Py_ssize_t count, reciprocal r, real coefficient, real factor
+) noexcept nogil:
+    """From the exponentials that are kept there."""
+    cdef real *q = <real *> grad
+    cdef reciprocals rs = reciprocal_in_all_lanes(r)
+    cdef vreal coefficients = v_set(coefficient), factors = v_set(factor), a
+    cdef Py_ssize_t i = 0
+    while i + LANES <= count:
+        a = reciprocals_times(rs, v_load(q + i))
+        v_store(q + i, v_mul(v_mul(a, coefficients), factors))
+        i += LANES
+    if i < count:
+        a = reciprocals_times(rs, v_load_first(q + i, count - i, 0))
+        v_store_first(q + i, v_mul(v_mul(a, coefficients), factors), count - i)
+
+
+cdef struct Target:
+    # Of one slice.
+    bint usual              # not ignored, and the logits have a softmax
+    int64_t index
+    real x
+    real weight
+
+
+cdef void cross_entropy_groups(
+    const CrossEntropySlices *all, const Slices *geometry, char *scratch, char *spare
+) noexcept nogil:
+    """Slices that are_usual, in groups: one logarithm, a slice a lane, for all of a group."""
+    cdef Py_ssize_t length = all.length
+    cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // (length * <Py_ssize_t> sizeof(real))))
+    cdef Py_ssize_t first = 0, count, i
+    cdef Soon nothing = Soon(x=NULL, out=NULL)
+    cdef const char *x
+    cdef char *grad = NULL
+    cdef Target[MAX_GROUP] targets
+    cdef Target target
+    cdef real[MAX_GROUP] tops
+    cdef Shifts shifts
+    cdef Shift shift
+    cdef vreal largest
+    cdef totals sums = totals_start(), ties = totals_start(), overs
+    cdef Terms terms
+    cdef total some
+    cdef LogSum sum_
+    cdef real loss
+    while first < all.count:
+        count = min(size, all.count - first)
+        for i in range(LANES):
+            tops[i] = 0
+            if i < count:
+                x = all.x + (first + i) * all.x_next
+                target.index = integer_at(all.target + (first + i) * all.target_next, all.index_kind)
+                tops[i] = block_max(x, length, -INFINITY)
+                target.usual = has_softmax(tops[i]) and not (all.any_ignored and target.index == all.ignored)
+                if target.usual:
+                    target.x = real_element(x, all.x_elements, target.index)
+                    target.weight = 1
+                    if all.weight != NULL:
+                        target.weight = real_element(all.weight, all.weight_elements, target.index)
+                targets[i] = target
+        shifts = shifts_to(v_load(tops), 1)
+        largest = exp_shifted(v_load(tops), shifts, False).value
+        for i in range(count):
+            if targets[i].usual:
+                x = all.x + (first + i) * all.x_next
+                shift = shift_at(&shifts, i)
+                if all.grad == NULL:
+                    terms = block_terms(x, NULL, length, shift, tops[i], BELOW_TOP, nothing)
+                else:
+                    grad = all.grad + (first + i) * all.grad_next
+                    terms = block_terms(x, grad, length, shift, tops[i], BELOW_TOP_KEPT, nothing)
+                totals_set(&sums, i, signed_total(terms.sum_))
+                some.hi = v_sum_across(terms.ties)
+                some.lo = 0
+                totals_set(&ties, i, some)
+        overs = totals_log(&ties, &sums, largest)
+        for i in range(count):
+            if not targets[i].usual:
+                cross_entropy_slice(all, geometry, first + i, scratch, spare)
+                continue
+            target = targets[i]
+            sum_.top = tops[i]
+            sum_.ties = totals_at(&ties, i).hi
+            sum_.others = total_over(totals_at(&sums, i), v_lane(&largest, i))
+            sum_.over = totals_at(&overs, i)
+            loss = 0
+            if target.weight != 0:
+                loss = rounded_sum(target.weight, target.x - sum_.top, sum_.over)
+            loss += 0 * <real> sum_.over.hi
+            write_result(loss, all.loss + (first + i) * all.loss_next, all.loss_kind)
+            if all.grad != NULL:
+                grad = all.grad + (first + i) * all.grad_next
+                finish_gradient(
+                    grad, length, reciprocal_of(sum_, v_lane(&largest, i)), target.weight, <real> all.grad_factor)
+                scatter_value(
+                    gradient_at_index(all, target.x, sum_, target.weight, target.weight), grad, all.grad_elements,
+                    target.index, 1)
+        first += count
+
+
 cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
-    cdef Scratch memory
+    cdef Scratch memory, more
     cdef Slices geometry
     cdef Py_ssize_t i
     memset(&geometry, 0, sizeof(Slices))
@@ -221,5 +338,8 @@ cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
     geometry.x_elements = all.x_elements
     geometry.out_elements = all.grad_elements
     geometry.scale = 1
+    if are_usual(all):
+        cross_entropy_groups(all, &geometry, aligned(&memory), aligned(&more))
+        return
     for i in range(all.count):
-        cross_entropy_slice(all, &geometry, i, aligned(&memory))
+        cross_entropy_slice(all, &geometry, i, aligned(&memory), aligned(&more))

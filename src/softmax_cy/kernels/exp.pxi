@@ -155,13 +155,17 @@ cdef inline Shifts unshifted() noexcept nogil:
     return shifts
 
 
+cdef inline Shift shift_at(const Shifts *shifts, Py_ssize_t lane) noexcept nogil:
+    cdef Shift shift
+    shift.scale = shifts.scale
+    shift.base = v_lane(&shifts.base, lane)
+    shift.lowest = v_lane(&shifts.lowest, lane)
+    shift.rounder = v_lane(&shifts.rounder, lane)
+    shift.trim = v_lane(&shifts.trim, lane)
+    return shift
+
+
 cdef inline Shift shift_to(real top, real scale) noexcept nogil:
     """The shift of one slice."""
     cdef Shifts shifts = shifts_to(v_set(top), scale)
-    cdef Shift shift
-    shift.scale = scale
-    shift.base = v_first(shifts.base)
-    shift.lowest = v_first(shifts.lowest)
-    shift.rounder = v_first(shifts.rounder)
-    shift.trim = v_first(shifts.trim)
-    return shift
+    return shift_at(&shifts, 0)

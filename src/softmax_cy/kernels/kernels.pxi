@@ -13,10 +13,12 @@ from softmax_cy.kernels.table cimport CrossEntropySlices, Elements, JacobianRows
 include "simd.pxi"
 include "blocks.pxi"
 include "exp.pxi"
+include "terms.pxi"
 include "softmax.pxi"
 include "log.pxi"
 include "products.pxi"
 include "columns.pxi"
+include "tiles.pxi"
 include "jacobian.pxi"
 include "cross_entropy.pxi"
 

@@ -75,6 +75,7 @@ static inline int64_t integer_at(const char *element, int kind) {
         return (int64_t)value;                                                                                        \
     }
     switch (kind & ~KIND_SWAPPED) {
+        INTEGER(KIND_BOOL, uint8_t)
         INTEGER(KIND_INT8, int8_t)
         INTEGER(KIND_INT16, int16_t)
         INTEGER(KIND_INT32, int32_t)
@@ -87,6 +88,41 @@ static inline int64_t integer_at(const char *element, int kind) {
     uint64_t value;
     memcpy(&value, bytes, sizeof value);
     return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+}
+
+/* An element of any kind. */
+static inline double real_at(const char *element, int kind) {
+    char bytes[8];
+    size_t size = kind_size(kind);
+    uint32_t word;
+    float single;
+    double value;
+    memcpy(bytes, element, size);
+    if (kind & KIND_SWAPPED)
+        swap_bytes(bytes, size, 1);
+    switch (kind & ~KIND_SWAPPED) {
+    case KIND_FLOAT64:
+        memcpy(&value, bytes, sizeof value);
+        return value;
+    case KIND_FLOAT32:
+        memcpy(&single, bytes, sizeof single);
+        return single;
+    case KIND_FLOAT16:
+    case KIND_BFLOAT16:
+        break;
+    default:
+        return (double)integer_at(element, kind);
+    }
+    uint16_t half;
+    memcpy(&half, bytes, sizeof half);
+    word = (uint32_t)half << 16;
+    if ((kind & ~KIND_SWAPPED) == KIND_FLOAT16)
+        word = (half & 0x7fffu) >= 0x7c00 ? 0x7f800000 | (half & 0x3ffu) << 13 : (half & 0x7fffu) << 13;
+    memcpy(&single, &word, sizeof single);
+    value = single;
+    if ((kind & ~KIND_SWAPPED) == KIND_FLOAT16)
+        value = half & 0x8000 ? -value * 0x1p112 : value * 0x1p112;
+    return value;
 }
 
 #endif

@@ -22,3 +22,4 @@ cdef extern from "kinds.h" nogil:
     size_t kind_size(int kind)
     void swap_bytes(char *elements, size_t size, Py_ssize_t count)
     int64_t integer_at(const char *element, int kind)
+    double real_at(const char *element, int kind)

@@ -32,39 +32,6 @@ cdef bint has_nan(const Slice *s, char *scratch) noexcept nogil:
     return v_max_across(found) > 0
 
 
-cdef struct Rest:
-    vsum sum        # of the exponentials below the largest
-    vreal ties      # how many are as large, a lane
-
-
-cdef inline Rest rest_with(Rest rest, vreal x, Shifts shifts, vreal top, bint plain) noexcept nogil:
-    cdef Exponential y = exp_shifted(x, shifts, plain)
-    y.value = v_where_unequal(x, top, y.value)
-    y.power = v_where_unequal(x, top, y.power)
-    y.large = v_where_unequal(x, top, y.large)
-    rest.sum = signed_add_product(rest.sum, y.value, y.power, y.small, y.large)
-    rest.ties = v_add(rest.ties, v_sub(v_set(1), v_where_unequal(x, top, v_set(1))))
-    return rest
-
-
-cdef inline Rest rest_loop(const char *x, Py_ssize_t count, Shift shift, real top, bint plain) noexcept nogil:
-    cdef const real *p = <const real *> x
-    cdef Shifts shifts = in_all_lanes(shift)
-    cdef vreal tops = v_set(top)
-    cdef Rest rest
-    cdef Py_ssize_t i = 0
-    rest.sum = signed_start()
-    rest.ties = v_set(0)
-    while i + LANES <= count:
-        rest = rest_with(rest, v_load(p + i), shifts, tops, plain)
-        i += LANES
-    if i < count:
-        # max fills the rest of the lanes: those count as ties, and are taken off again.
-        rest = rest_with(rest, v_load_first(p + i, count - i, top), shifts, tops, plain)
-        rest.ties = v_sub(rest.ties, v_drop_first(v_set(1), count - i))
-    return rest
-
-
 cdef inline double largest_exponential(real top, Shift shift) noexcept nogil:
     """What the largest element contributes to the sum: exact, by the choice of the shift."""
     return v_first(exp_shifted(v_set(top), in_all_lanes(shift), False).value)
@@ -88,33 +55,34 @@ cdef LogSum log_sum(const Slice *s, real top, char *scratch) noexcept nogil:
     cdef Py_ssize_t start = 0, count
     cdef const char *block
     cdef total t, of_block
-    cdef Rest rest
+    cdef Terms terms
+    cdef Soon nothing = Soon(x=NULL, out=NULL)
     t.hi = t.lo = 0
     while start < s.all.length:
         count = block_at(start, s.all.length)
         block = fetch(s, start, count, scratch)
-        if is_plain(shift):
-            rest = rest_loop(block, count, shift, top, True)
-        else:
-            rest = rest_loop(block, count, shift, top, False)
-        of_block = signed_total(rest.sum)
+        terms = block_terms(block, NULL, count, shift, top, BELOW_TOP, nothing)
+        of_block = signed_total(terms.sum_)
         t = total_add(t, of_block)
-        ties += v_sum_across(rest.ties)
+        ties += v_sum_across(terms.ties)
         start += count
     return log_sum_of(top, ties, t, largest)
 
 
 cdef inline vreal log_quotient(vreal x, vreal top, vreal over, real scale) noexcept nogil:
-    return v_fma(v_set(scale), v_sub(x, top), v_sub(v_set(0), over))
+    """scale * (x - top) - over. The difference may be too large for a number until it is scaled, and half of it is not."""
+    cdef real half = 0.5 if scale < 1 else 1
+    x = v_sub(v_mul(x, v_set(half)), v_mul(top, v_set(half)))
+    return v_fma(v_set(scale / half), x, v_sub(v_set(0), over))
 
 
 cdef inline void log_block(
-    const char *source, char *out, Py_ssize_t count, LogSum sum_, real scale, bint stream
+    const char *source, char *out, Py_ssize_t count, real top_, total over_, real scale, bint stream
 ) noexcept nogil:
     """log_softmax, side by side, of what lies side by side at `source` (out itself, if need be)."""
     cdef const real *p = <const real *> source
     cdef real *q = <real *> out
-    cdef vreal top = v_set(sum_.top), over = v_set(<real> (sum_.over.hi + sum_.over.lo))
+    cdef vreal top = v_set(top_), over = v_set(<real> (over_.hi + over_.lo))
     cdef Py_ssize_t i = elements_to_line(out, count)
     if i:
         v_store_first(q, log_quotient(v_load_first(p, i, 0), top, over, scale), i)
@@ -145,7 +113,7 @@ cdef void log_softmax_slice(const Slice *s, char *scratch) noexcept nogil:
         block = fetch(s, start, count, scratch)
         target = room_for(s, start, scratch)
         stream = s.all.stream and target != scratch
-        log_block(block, target, count, sum_, <real> s.all.scale, stream)
+        log_block(block, target, count, sum_.top, sum_.over, <real> s.all.scale, stream)
         deliver(s, start, count, scratch, -INFINITY)
         start += count
 
@@ -162,12 +130,73 @@ cdef void logsumexp_slice(const Slice *s, char *scratch) noexcept nogil:
     write_result(result, s.out, s.all.out_elements.kind)
 
 
+cdef inline void log_groups(const Slices *slices, char *scratch, bint one_result) noexcept nogil:
+    """Contiguous slices of at most one block, in groups: one logarithm, a slice a lane, for all of a group."""
+    cdef Py_ssize_t length = slices.length
+    cdef Py_ssize_t size = max(1, min(LANES, BLOCK_BYTES // (length * <Py_ssize_t> sizeof(real))))
+    cdef Py_ssize_t first = 0, count, i
+    cdef Soon nothing = Soon(x=NULL, out=NULL)
+    cdef real scale = <real> slices.scale
+    cdef const char *x
+    cdef char *out
+    cdef real[MAX_GROUP] tops
+    cdef Shifts shifts
+    cdef totals sums = totals_start(), ties = totals_start()
+    cdef Terms terms
+    cdef total some
+    cdef Slice s
+    while first < slices.count:
+        count = min(size, slices.count - first)
+        x = slices.x + first * slices.x_next
+        for i in range(LANES):
+            tops[i] = block_max(x + i * slices.x_next, length, -INFINITY) if i < count else 0
+        shifts = shifts_to(v_load(tops), scale)
+        for i in range(count):
+            terms = block_terms(
+                x + i * slices.x_next, NULL, length, shift_at(&shifts, i), tops[i], BELOW_TOP, nothing)
+            totals_set(&sums, i, signed_total(terms.sum_))
+            some.hi = v_sum_across(terms.ties)
+            some.lo = 0
+            totals_set(&ties, i, some)
+        sums = totals_log(&ties, &sums, exp_shifted(v_load(tops), shifts, False).value)
+        for i in range(count):
+            out = slices.out + (first + i) * slices.out_next
+            some = totals_at(&sums, i)
+            if not has_softmax(tops[i]):
+                s = slice_at(slices, first + i)
+                if one_result:
+                    logsumexp_slice(&s, scratch)
+                else:
+                    log_softmax_slice(&s, scratch)
+            elif one_result:
+                write_result(product_plus_total(tops[i], scale, some), out, slices.out_elements.kind)
+            else:
+                log_block(x + i * slices.x_next, out, length, tops[i], some, scale, slices.stream)
+        first += count
+
+
+cdef inline bint are_blocks(const Slices *slices) noexcept nogil:
+    """Contiguous slices of at most one block."""
+    return slices.keep == NULL and slices.length <= block_length() and contiguous(slices.x_elements)
+
+
 cdef void log_softmax_slices(const Slices *slices) noexcept nogil:
     cdef Scratch memory
     cdef Slice s
     cdef Py_ssize_t i
+    if are_short_rows(slices, LOG_TILES, False):
+        log_softmax_tiles(slices, aligned(&memory), True)
+        return
+    if are_short_columns(slices, False):
+        log_softmax_tiles(slices, aligned(&memory), False)
+        return
     if are_columns(slices, False):
         log_softmax_columns(slices, aligned(&memory))
+        return
+    if are_blocks(slices) and contiguous(slices.out_elements):
+        log_groups(slices, aligned(&memory), False)
+        if slices.stream:
+            v_stream_end()
         return
     for i in range(slices.count):
         s = slice_at(slices, i)
@@ -180,8 +209,17 @@ cdef void logsumexp_slices(const Slices *slices) noexcept nogil:
     cdef Scratch memory
     cdef Slice s
     cdef Py_ssize_t i
+    if are_short_rows(slices, LOG_TILES, True):
+        logsumexp_tiles(slices, aligned(&memory), True)
+        return
+    if are_short_columns(slices, True):
+        logsumexp_tiles(slices, aligned(&memory), False)
+        return
     if are_columns(slices, True):
         logsumexp_columns(slices, aligned(&memory))
+        return
+    if are_blocks(slices):
+        log_groups(slices, aligned(&memory), True)
         return
     for i in range(slices.count):
         s = slice_at(slices, i)

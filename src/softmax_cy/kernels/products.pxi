@@ -8,7 +8,7 @@
 #
 # Design:
 # 1. Where one class holds nearly everything, v - sum(y * v) cancels there, and with it all the digits that matter. The
-#    sum of y being 1, any constant may be taken off v first. With c = sum(y * v), rounded, d = v - c and what follows,
+#    sum of y being 1, any constant may be taken off v first. With c = sum(y * v), roughly, d = v - c and what follows,
 #    d - sum(y * d), the second sum makes good what the first one lost; and c is never larger than the terms are. (v at
 #    the largest y, the obvious constant, is: where no class dominates that loses three digits out of seven.)
 # 2. The sums are of numbers of both signs, so each error is recovered by Knuth's TwoSum (sums.h).
@@ -47,13 +47,6 @@ cdef inline Py_ssize_t half_block_at(Py_ssize_t start, Py_ssize_t length) noexce
     return min(length - start, block_length() // 2)
 
 
-cdef inline real real_at(const real *p) noexcept nogil:
-    """*p, at any address."""
-    cdef real value
-    memcpy(&value, p, sizeof(real))
-    return value
-
-
 cdef inline vreal probability(vreal log_y, Shifts shifts) noexcept nogil:
     """exp(log_y); `shifts` is unshifted()."""
     return v_lower(exp_shifted(log_y, shifts, True).value)
@@ -74,6 +67,50 @@ cdef inline vreal product_of(
         return v_mul(v_set(scale), v_fma(probability(y, shifts), v_sub(v_set(0), sum_), v))
     v = v_mul(v_set(scale), v_sub(v_sub(v, centre), sum_))
     return v if product == LOG_SOFTMAX_JVP else v_mul(y, v)
+
+
+cdef inline vreal with_rough_term(vreal s, vreal v, vreal y, Shifts shifts, Product product) noexcept nogil:
+    if product == LOG_SOFTMAX_JVP:
+        y = probability(y, shifts)
+    return v_fma(y, v, s)
+
+
+cdef inline vreal with_rough_rest(
+    vreal s, Pair pair, Py_ssize_t i, Py_ssize_t count, Shifts shifts, Product product
+) noexcept nogil:
+    """With the elements from i on, a vector of them at most."""
+    cdef Py_ssize_t lanes = min(count - i, LANES)
+    if lanes <= 0:
+        return s
+    return with_rough_term(
+        s, v_load_first(pair.v + i, lanes, 0), v_load_first(pair.y + i, lanes, 0), shifts, product)
+
+
+cdef inline real rough_sum(
+    const Slices *all, const char *v, const char *y, char *scratch, Product product
+) noexcept nogil:
+    """sum(y * v) without a care for its rounding: four sums a lane, in turn."""
+    cdef vreal a = v_set(0), b = a, c = a, d = a
+    cdef Shifts shifts = unshifted()
+    cdef Py_ssize_t start = 0, count, i
+    cdef Pair pair
+    while start < all.length:
+        count = half_block_at(start, all.length)
+        pair = fetch_pair(all, v, y, start, count, scratch)
+        i = 0
+        while i + 4 * LANES <= count:
+            a = with_rough_term(a, v_load(pair.v + i), v_load(pair.y + i), shifts, product)
+            b = with_rough_term(b, v_load(pair.v + i + LANES), v_load(pair.y + i + LANES), shifts, product)
+            c = with_rough_term(c, v_load(pair.v + i + 2 * LANES), v_load(pair.y + i + 2 * LANES), shifts, product)
+            d = with_rough_term(d, v_load(pair.v + i + 3 * LANES), v_load(pair.y + i + 3 * LANES), shifts, product)
+            i += 4 * LANES
+        # Only at the end of the slice.
+        a = with_rough_rest(a, pair, i, count, shifts, product)
+        b = with_rough_rest(b, pair, i + LANES, count, shifts, product)
+        c = with_rough_rest(c, pair, i + 2 * LANES, count, shifts, product)
+        d = with_rough_rest(d, pair, i + 3 * LANES, count, shifts, product)
+        start += count
+    return v_sum_across(v_add(v_add(a, b), v_add(c, d)))
 
 
 cdef inline real sum_of_terms(
@@ -115,7 +152,7 @@ cdef inline void product_slice(
     cdef Pair pair
     cdef real *q
     if product != LOG_SOFTMAX_VJP:
-        centre = sum_of_terms(all, v, y, 0, scratch, product)
+        centre = rough_sum(all, v, y, scratch, product)
     sum_ = sum_of_terms(all, v, y, centre, scratch, product)
     centres = v_set(centre)
     sums = v_set(sum_)
@@ -142,6 +179,12 @@ cdef inline void product_slice(
 cdef inline void product_slices(const Slices *all, Product product) noexcept nogil:
     cdef Scratch memory
     cdef Py_ssize_t i
+    if are_short_rows(all, PRODUCT_TILES, False):
+        product_tiles(all, aligned(&memory), product, True)
+        return
+    if are_short_columns(all, False):
+        product_tiles(all, aligned(&memory), product, False)
+        return
     if are_columns(all, False):
         all_columns(all, aligned(&memory), PRODUCT_COLUMNS, product)
         return

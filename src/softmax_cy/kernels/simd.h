@@ -316,6 +316,18 @@ INLINE real v_max_across(vreal a) {
 #endif
 }
 
+/* What v_sum_across does, for a slice a lane: lanes[l] holds what a slice by itself has in lane l. */
+INLINE vreal lanes_added(const vreal lanes[VREAL_BYTES / sizeof(real)]) {
+    enum { Q = QUARTER_LANES };
+#define FOUR(J) v_add(v_add(lanes[J], lanes[(J) + 2 * Q]), v_add(lanes[(J) + Q], lanes[(J) + 3 * Q]))
+#if SOFTMAX_CY_REAL_BITS == 32
+    return v_add(v_add(FOUR(0), FOUR(2)), v_add(FOUR(1), FOUR(3)));
+#else
+    return v_add(FOUR(0), FOUR(1));
+#endif
+#undef FOUR
+}
+
 INLINE real v_sum_across(vreal a) {
     quarter s = (v_quarter(a, 0) + v_quarter(a, 2)) + (v_quarter(a, 1) + v_quarter(a, 3));
 #if SOFTMAX_CY_REAL_BITS == 32

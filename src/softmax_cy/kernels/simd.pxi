@@ -1,4 +1,4 @@
-# What the kernels see of simd.h, sums.h and convert.h: opaque types and functions on them.
+# What the kernels see of simd.h, sums.h, convert.h and tiles.h: opaque types and functions on them.
 #
 # Cython knows `real` as float. It only needs to know that it is a floating type: the C compiler sees float or double.
 
@@ -10,6 +10,12 @@ cdef extern from "convert.h" nogil:
     const int KIND_REAL
     void widen(const char *source, int kind, char *target, Py_ssize_t count)
     void narrow(const char *source, int kind, char *target, Py_ssize_t count)
+
+cdef extern from "tiles.h" nogil:
+    void columns_from_rows(
+        const char *rows, Py_ssize_t next_, Py_ssize_t slices, Py_ssize_t length, char *columns, Py_ssize_t step)
+    void rows_from_columns(
+        const char *columns, Py_ssize_t step, Py_ssize_t slices, Py_ssize_t length, char *rows, Py_ssize_t next_)
 
 cdef extern from "sums.h" nogil:
     ctypedef float real
@@ -58,6 +64,7 @@ cdef extern from "sums.h" nogil:
     vreal v_keep_first(vreal a, Py_ssize_t count)
     vreal v_drop_first(vreal a, Py_ssize_t count)
     real v_sum_across(vreal a)
+    vreal lanes_added(const vreal *lanes)
     real v_first(vreal a)
     real v_lane(const vreal *a, Py_ssize_t lane)
     real v_max_across(vreal a)
@@ -78,6 +85,8 @@ cdef extern from "sums.h" nogil:
     totals totals_add(totals a, totals b)
     totals totals_of(vreal a)
     vreal totals_rounded(const totals *t)
+    totals totals_log(const totals *counts, const totals *t, vreal by)
+    void totals_set(totals *t, Py_ssize_t lane, total one)
     total totals_at(const totals *t, Py_ssize_t lane)
     total total_log(double count, total t)
     total total_over(total t, double by)
@@ -85,4 +94,5 @@ cdef extern from "sums.h" nogil:
     reciprocal total_reciprocal(total t)
     reciprocals totals_reciprocals(const totals *t)
     reciprocals reciprocal_in_all_lanes(reciprocal r)
+    reciprocal reciprocal_at(const reciprocals *r, Py_ssize_t lane)
     vreal reciprocals_times(reciprocals r, vreal e)

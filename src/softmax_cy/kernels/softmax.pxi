@@ -11,7 +11,7 @@
 cdef enum:
     KEPT_IN_OUT_BYTES = 262144      # what a second-level cache holds beside the input
     GROUP_BYTES = 8192              # leaves room in a first-level cache for the input and the output
-    MAX_GROUP = 16                  # slices
+    MAX_GROUP = 16                  # slices, and no more than LANES
 
 
 # ---- one block ---------------------------------------------------------------------------------------------------
@@ -34,79 +34,6 @@ cdef inline real block_max(const char *x, Py_ssize_t count, real top) noexcept n
     if i < count:
         b = v_max(v_load_first(p + i, count - i, top), b)
     return v_max_across(v_max(v_max(a, b), v_max(c, d)))
-
-
-cdef inline vsum expand_and_add(Reduced x, Shifts shifts, real *e, bint keep, vsum s) noexcept nogil:
-    cdef Exponential y = expanded(x, shifts)
-    if keep:
-        v_store(e, y.value)
-    return vsum_add(s, y.value, y.power, y.small, y.large)
-
-
-cdef struct Soon:
-    # What will be read and written next, element by element: fetched into the first-level cache while the arithmetic
-    # of this pass leaves the load ports idle. NULL: nothing.
-    const char *x
-    char *out
-
-
-cdef inline vsum exp_sum_loop(
-    const char *x, char *e, Py_ssize_t count, Shift shift, bint keep, bint plain, Soon soon
-) noexcept nogil:
-    cdef const real *p = <const real *> x
-    cdef real *q = <real *> e
-    cdef Shifts shifts = in_all_lanes(shift)
-    cdef vsum s = vsum_start()
-    cdef Reduced a, b, c, d
-    cdef Exponential y
-    cdef Py_ssize_t i = 0
-    cdef int k
-    if count >= 4 * LANES:
-        # An exponential is one long chain of dependent operations. Four are under way at a time, each in two stages,
-        # and the first stage of the next four fills the waits in the second of these.
-        a = reduced(v_load(p), shifts, plain)
-        b = reduced(v_load(p + LANES), shifts, plain)
-        c = reduced(v_load(p + 2 * LANES), shifts, plain)
-        d = reduced(v_load(p + 3 * LANES), shifts, plain)
-        while i + 8 * LANES <= count:
-            if soon.x != NULL:
-                for k in range(4):
-                    prefetch(<const real *> soon.x + i + k * LANES)
-                    prefetch_to_write(<real *> soon.out + i + k * LANES)
-            s = expand_and_add(a, shifts, q + i, keep, s)
-            a = reduced(v_load(p + i + 4 * LANES), shifts, plain)
-            s = expand_and_add(b, shifts, q + i + LANES, keep, s)
-            b = reduced(v_load(p + i + 5 * LANES), shifts, plain)
-            s = expand_and_add(c, shifts, q + i + 2 * LANES, keep, s)
-            c = reduced(v_load(p + i + 6 * LANES), shifts, plain)
-            s = expand_and_add(d, shifts, q + i + 3 * LANES, keep, s)
-            d = reduced(v_load(p + i + 7 * LANES), shifts, plain)
-            i += 4 * LANES
-        s = expand_and_add(a, shifts, q + i, keep, s)
-        s = expand_and_add(b, shifts, q + i + LANES, keep, s)
-        s = expand_and_add(c, shifts, q + i + 2 * LANES, keep, s)
-        s = expand_and_add(d, shifts, q + i + 3 * LANES, keep, s)
-        i += 4 * LANES
-    while i + LANES <= count:
-        s = expand_and_add(reduced(v_load(p + i), shifts, plain), shifts, q + i, keep, s)
-        i += LANES
-    if i < count:
-        # base fills the rest: exp(base - base) has nothing that could overflow.
-        y = expanded(reduced(v_load_first(p + i, count - i, shift.base), shifts, plain), shifts)
-        y = first_of(y, count - i)
-        if keep:
-            v_store_first(q + i, y.value, count - i)
-        s = vsum_add(s, y.value, y.power, y.small, y.large)
-    return s
-
-
-cdef inline vsum block_exp_sum(
-    const char *x, char *e, Py_ssize_t count, Shift shift, bint keep, Soon soon
-) noexcept nogil:
-    """The sum of the shifted exponentials of a block, which are written to e (x itself, if need be) if `keep`."""
-    if is_plain(shift):
-        return exp_sum_loop(x, e, count, shift, keep, True, soon)
-    return exp_sum_loop(x, e, count, shift, keep, False, soon)
 
 
 cdef inline vreal finished(vreal a, Shifts shifts, reciprocals r, bint kept) noexcept nogil:
@@ -160,7 +87,7 @@ cdef struct Group:
     char *out
     Py_ssize_t count
     real[MAX_GROUP] tops
-    Shift[MAX_GROUP] shifts
+    Shifts shifts           # a slice a lane
 
 
 cdef inline void start_group(Group *group, const Slices *slices, Py_ssize_t first, Py_ssize_t size) noexcept nogil:
@@ -171,8 +98,9 @@ cdef inline void start_group(Group *group, const Slices *slices, Py_ssize_t firs
     group.count = max(0, min(size, slices.count - first))
     for i in range(group.count):
         group.tops[i] = block_max(group.x + i * slices.x_next, slices.length, -INFINITY)
-    for i in range(group.count):
-        group.shifts[i] = shift_to(group.tops[i], slices.scale)
+    for i in range(group.count, LANES):
+        group.tops[i] = 0
+    group.shifts = shifts_to(v_load(group.tops), slices.scale)
 
 
 cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
@@ -184,7 +112,7 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
     """
     cdef Py_ssize_t length = slices.length
     cdef Py_ssize_t row = length * <Py_ssize_t> sizeof(real)
-    cdef Py_ssize_t size = max(1, min(MAX_GROUP, GROUP_BYTES // row))
+    cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row))
     # Scratch is aligned, but one more thing that the first-level cache has to hold: it pays for short slices.
     cdef bint in_scratch = length < 32 * LANES or slices.stream
     cdef Py_ssize_t first = 0, i
@@ -195,7 +123,8 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
     cdef Slice s
     cdef Soon soon
     cdef vsum[MAX_GROUP] sums
-    cdef reciprocal[MAX_GROUP] reciprocals
+    cdef totals all_sums = totals_start()
+    cdef reciprocals r
     start_group(group, slices, 0, size)
     while group.count > 0:
         for i in range(group.count):
@@ -203,16 +132,19 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
             soon.x = group.x + (i + group.count) * slices.x_next
             soon.out = group.out + i * slices.out_next
             kept = scratch + i * row if in_scratch else soon.out
-            sums[i] = block_exp_sum(group.x + i * slices.x_next, kept, length, group.shifts[i], True, soon)
+            sums[i] = block_terms(
+                group.x + i * slices.x_next, kept, length, shift_at(&group.shifts, i), group.tops[i], EXPONENTIALS,
+                soon).sum_
         for i in range(group.count):
-            reciprocals[i] = total_reciprocal(vsum_total(sums[i]))
+            totals_set(&all_sums, i, vsum_total(sums[i]))
+        r = totals_reciprocals(&all_sums)
         start_group(after, slices, first + group.count, size)
         for i in range(group.count):
             if has_softmax(group.tops[i]):
                 kept = scratch + i * row if in_scratch else group.out + i * slices.out_next
                 block_finish(
                     kept, group.out + i * slices.out_next, length,
-                    group.shifts[i], reciprocals[i], True, slices.stream,
+                    shift_at(&group.shifts, i), reciprocal_at(&r, i), True, slices.stream,
                 )
             else:
                 s = slice_at(slices, first + i)
@@ -231,6 +163,7 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     cdef char *kept = NULL
     cdef char *target
     cdef Shift shift
+    cdef Terms terms
     cdef total t, of_block
     cdef reciprocal r
     if not has_softmax(top):
@@ -252,9 +185,10 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
         block = fetch(s, start, count, scratch)
         if kept != NULL:
             target = kept + start * <Py_ssize_t> sizeof(real)
-            of_block = vsum_total(block_exp_sum(block, target, count, shift, True, nothing))
+            terms = block_terms(block, target, count, shift, top, EXPONENTIALS, nothing)
         else:
-            of_block = vsum_total(block_exp_sum(block, scratch, count, shift, False, nothing))
+            terms = block_terms(block, NULL, count, shift, top, EXPONENTIALS_ALONE, nothing)
+        of_block = vsum_total(terms.sum_)
         t = total_add(t, of_block)
         start += count
     r = total_reciprocal(t)
@@ -278,7 +212,11 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
     cdef char *scratch = aligned(&memory)
     cdef Slice s
     cdef Py_ssize_t i
-    if (
+    if are_short_rows(slices, SOFTMAX_TILES, False):
+        softmax_tiles(slices, scratch, True)
+    elif are_short_columns(slices, False):
+        softmax_tiles(slices, scratch, False)
+    elif (
         slices.keep == NULL and slices.length <= block_length()
         and contiguous(slices.x_elements) and contiguous(slices.out_elements)
     ):

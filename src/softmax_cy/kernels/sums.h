@@ -219,6 +219,11 @@ INLINE totals totals_of(vreal a) {
     return t;
 }
 
+INLINE void totals_set(totals *t, ptrdiff_t lane, total one) {
+    t->hi[lane] = one.hi;
+    t->lo[lane] = one.lo;
+}
+
 INLINE vreal totals_rounded(const totals *t) {
     real lanes[VREAL_BYTES / sizeof(real)];
     for (int j = 0; j < LANES; j++)
@@ -244,35 +249,62 @@ INLINE double product_error(double a, double b, double product) {
 #endif
 }
 
-/* log(count + t) for a whole count of at least 1 and 0 <= t, to some 60 bits, t being tiny included.
+/* Eight doubles, whatever the target, for the few operations that a slice needs once: one slice a lane. */
+enum { WIDE_LANES = 8 };
+typedef double doubles __attribute__((vector_size(64)));
+typedef int64_t longs __attribute__((vector_size(64)));
+
+INLINE doubles doubles_select(longs yes, doubles a, doubles b) {
+    return (doubles)((yes & (longs)a) | (~yes & (longs)b));
+}
+
+/* a * b - product, where product is a * b rounded, and none of them is very large. */
+INLINE doubles doubles_product_error(doubles a, doubles b, doubles product) {
+#if HAS_FMA
+    for (int j = 0; j < WIDE_LANES; j++)
+        a[j] = __builtin_fma(a[j], b[j], -product[j]);
+    return a;
+#else
+    DEKKER_PRODUCT_ERROR(doubles, 134217729.0 /* 2**27 + 1 */, error, a, b, product);
+    return error;
+#endif
+}
+
+/* log(count + t) for whole counts of at least 1 and 0 <= t, to some 60 bits, t being tiny included. t becomes the
+ * logarithm.
  *
  * count + t = 2**k * f with f near 1, and log f = 2 atanh(s), s = (f - 1) / (f + 1): Muller, "Elementary Functions",
  * ch. 11. f - 1 is t itself where count is 1 and t is small. */
-INLINE total total_log(double count, total t) {
-    if (count == 1 && t.hi < 0x1p-60) /* the rest of the series is beyond the last digit; t may be subnormal */
-        return t;
-    TWO_SUM(double, z, z_error, count, t.hi);
-    z_error += t.lo;
-    int64_t bits;
-    memcpy(&bits, &z, sizeof bits);
-    int k = (int)(bits >> 52) - 1023 + ((bits & 0xfffffffffffff) > 0x6a09e667f3bcc); /* f up to the root of 2 */
-    uint64_t lower_bits = (uint64_t)(1023 - k) << 52;
-    double lower; /* 2**-k */
-    memcpy(&lower, &lower_bits, sizeof lower);
-    double top = z * lower - 1, top_lo = z_error * lower;
-    if (k == 0) {
-        TWO_SUM(double, sum, error, count - 1, t.hi);
-        top = sum, top_lo = error + t.lo;
-    }
-    TWO_SUM(double, bottom, bottom_error, 2.0, top);
+INLINE void log_of_doubles(doubles count, doubles *t_hi, doubles *t_lo) {
+    /* Where t is tiny the rest of the series is beyond the last digit; and t may be subnormal. */
+    longs tiny = (longs)(count == 1) & (longs)(*t_hi < 0x1p-60);
+    TWO_SUM(doubles, z, z_error, count, *t_hi);
+    z_error += *t_lo;
+    longs bits = (longs)z;
+    /* k, with f up to the root of 2; adding 1.5 * 2**52 in the bits makes a double of it. */
+    longs k = (bits >> 52) - 1023 - (longs)((bits & 0xfffffffffffff) > 0x6a09e667f3bcc);
+    doubles exponent = (doubles)(k + 0x4338000000000000) - 0x1.8p52;
+    doubles lower = (doubles)((1023 - k) << 52); /* 2**-k */
+    TWO_SUM(doubles, near_1, near_1_error, count - 1, *t_hi);
+    doubles top = doubles_select(k == 0, near_1, z * lower - 1);
+    doubles top_lo = doubles_select(k == 0, near_1_error + *t_lo, z_error * lower);
+    TWO_SUM(doubles, bottom, bottom_error, top, 2.0);
     bottom_error += top_lo;
-    double s = top / bottom, product = s * bottom;
-    double s_lo = (((top - product) - product_error(s, bottom, product)) + (top_lo - s * bottom_error)) / bottom;
-    double q = s * s, series = 0;
+    doubles s = top / bottom, product = s * bottom;
+    doubles s_lo = (((top - product) - doubles_product_error(s, bottom, product)) + (top_lo - s * bottom_error)) / bottom;
+    doubles q = s * s, series = {0};
     for (int j = 23; j > 1; j -= 2)
         series = q * (series + 1.0 / j);
-    TWO_SUM(double, hi, error, k * DOUBLE_LN2_HI, 2 * s);
-    total r = {hi, error + (2 * (s_lo + s * series) + k * DOUBLE_LN2_LO)};
+    TWO_SUM(doubles, hi, error, exponent * DOUBLE_LN2_HI, 2 * s);
+    *t_lo = doubles_select(tiny, *t_lo, error + (2 * (s_lo + s * series) + exponent * DOUBLE_LN2_LO));
+    *t_hi = doubles_select(tiny, *t_hi, hi);
+}
+
+/* The same for one slice. */
+INLINE total total_log(double count, total t) {
+    doubles counts = count - (doubles){0}, hi = t.hi - (doubles){0}, lo = t.lo - (doubles){0};
+    log_of_doubles(counts, &hi, &lo);
+    total r = {hi[0], lo[0]};
     return r;
 }
 
@@ -281,6 +313,27 @@ INLINE total total_over(total t, double by) {
     double hi = t.hi / by, product = hi * by;
     total r = {hi, (((t.hi - product) - product_error(hi, by, product)) + t.lo) / by};
     return r;
+}
+
+/* Each t / by, and then log(count + that). */
+INLINE totals totals_log(const totals *counts, const totals *t, vreal by) {
+    real units[VREAL_BYTES / sizeof(real)];
+    totals result;
+    v_store(units, by);
+    for (int start = 0; start < LANES; start += WIDE_LANES) {
+        doubles count, hi, lo, unit;
+        memcpy(&count, counts->hi + start, sizeof count);
+        memcpy(&hi, t->hi + start, sizeof hi);
+        memcpy(&lo, t->lo + start, sizeof lo);
+        for (int j = 0; j < WIDE_LANES; j++)
+            unit[j] = units[start + j];
+        doubles quotient = hi / unit, product = quotient * unit;
+        lo = (((hi - product) - doubles_product_error(quotient, unit, product)) + lo) / unit;
+        log_of_doubles(count, &quotient, &lo);
+        memcpy(result.hi + start, &quotient, sizeof quotient);
+        memcpy(result.lo + start, &lo, sizeof lo);
+    }
+    return result;
 }
 
 /* a * b + t, rounded once to a real. */
@@ -332,6 +385,11 @@ INLINE reciprocals totals_reciprocals(const totals *t) {
     }
     reciprocals all = {v_load(hi), v_load(lo)};
     return all;
+}
+
+INLINE reciprocal reciprocal_at(const reciprocals *r, ptrdiff_t lane) {
+    reciprocal one = {v_lane(&r->hi, lane), v_lane(&r->lo, lane)};
+    return one;
 }
 
 /* e / t to half an ulp and a little: e * hi + e * lo, rounded while it is still raised, where no part of it can

@@ -1,8 +1,8 @@
 # What a kernel module offers, and the geometry that it is given. Layers above know a kernel by these types alone.
 #
 # Addresses are bytes and strides count bytes: data need not be aligned, and one table type serves both dtypes. Inputs
-# may be of any kind that does not need more bytes than the kernel's reals; a result is of reals, or of 16-bit floats
-# where those are float.
+# may be of any kind and are rounded to the kernel's reals; a result is of reals, or of 16-bit floats where those are
+# float.
 
 from libc.stdint cimport int64_t
 
@@ -64,7 +64,7 @@ ctypedef struct CrossEntropySlices:
     # One loss for each of `count` slices, and its gradient where grad is not NULL. grad may be x itself.
     const char *x                       # IN
     const char *target                  # IN: an integer a slice, or probabilities
-    const char *weight                  # IN: one a class, side by side; NULL: all 1
+    const char *weight                  # IN: one a class; NULL: all 1
     char *loss                          # OUT
     int loss_kind                       # of reals, or of 16-bit floats where those are float
     char *grad                          # OUT
@@ -77,6 +77,7 @@ ctypedef struct CrossEntropySlices:
     const Elements *x_elements
     const Elements *target_elements     # NULL: the target is an index
     int index_kind                      # of the target then
+    const Elements *weight_elements
     const Elements *grad_elements
     double smoothing
     double weight_sum                   # of all classes

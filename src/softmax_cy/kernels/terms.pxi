@@ -1,0 +1,117 @@
+# The second pass: the exponentials of a slice, and their sum.
+
+cdef enum TermSum:
+    EXPONENTIALS            # which are written down, too
+    EXPONENTIALS_ALONE
+    BELOW_TOP               # without those of the largest elements, which are counted: log.pxi
+    BELOW_TOP_KEPT          # and all are written down
+
+
+cdef struct Terms:
+    vsum sum_
+    vreal ties              # how many elements are as large as the largest, a lane
+
+
+cdef inline bint is_below_top(TermSum which) noexcept nogil:
+    return which == BELOW_TOP or which == BELOW_TOP_KEPT
+
+
+cdef inline Terms no_terms(TermSum which) noexcept nogil:
+    cdef Terms terms
+    # Terms that are small beside SEED would all be lost to it.
+    terms.sum_ = signed_start() if is_below_top(which) else vsum_start()
+    terms.ties = v_set(0)
+    return terms
+
+
+cdef inline Terms with_term(
+    Terms terms, Exponential e, vreal x, vreal top, vreal one, TermSum which
+) noexcept nogil:
+    """`one` is 1 in the lanes that count."""
+    if is_below_top(which):
+        e.value = v_where_unequal(x, top, e.value)
+        e.power = v_where_unequal(x, top, e.power)
+        e.large = v_where_unequal(x, top, e.large)
+        terms.sum_ = signed_add_product(terms.sum_, e.value, e.power, e.small, e.large)
+        terms.ties = v_add(terms.ties, v_where_equal(x, top, one))
+    else:
+        terms.sum_ = vsum_add(terms.sum_, e.value, e.power, e.small, e.large)
+    return terms
+
+
+cdef inline Terms expand_and_add(
+    Terms terms, Reduced r, const real *x, Shifts shifts, vreal top, real *e, TermSum which
+) noexcept nogil:
+    cdef Exponential y = expanded(r, shifts)
+    terms = with_term(terms, y, v_load(x), top, v_set(1), which)
+    if which == EXPONENTIALS or which == BELOW_TOP_KEPT:
+        v_store(e, y.value)     # maybe over x
+    return terms
+
+
+cdef struct Soon:
+    # What will be read and written next, element by element: fetched into the first-level cache while the arithmetic
+    # of this pass leaves the load ports idle. NULL: nothing.
+    const char *x
+    char *out
+
+
+cdef inline Terms terms_loop(
+    const char *x, char *e, Py_ssize_t count, Shift shift, real top_, TermSum which, bint plain, Soon soon
+) noexcept nogil:
+    """`which` and `plain` are constants of the caller."""
+    cdef const real *p = <const real *> x
+    cdef real *q = <real *> e
+    cdef Shifts shifts = in_all_lanes(shift)
+    cdef vreal top = v_set(top_), rest
+    cdef Terms s = no_terms(which)
+    cdef Reduced a, b, c, d
+    cdef Exponential y
+    cdef Py_ssize_t i = 0
+    cdef int k
+    if count >= 4 * LANES:
+        # An exponential is one long chain of dependent operations. Four are under way at a time, each in two stages,
+        # and the first stage of the next four fills the waits in the second of these.
+        a = reduced(v_load(p), shifts, plain)
+        b = reduced(v_load(p + LANES), shifts, plain)
+        c = reduced(v_load(p + 2 * LANES), shifts, plain)
+        d = reduced(v_load(p + 3 * LANES), shifts, plain)
+        while i + 8 * LANES <= count:
+            if soon.x != NULL:
+                for k in range(4):
+                    prefetch(<const real *> soon.x + i + k * LANES)
+                    prefetch_to_write(<real *> soon.out + i + k * LANES)
+            s = expand_and_add(s, a, p + i, shifts, top, q + i, which)
+            a = reduced(v_load(p + i + 4 * LANES), shifts, plain)
+            s = expand_and_add(s, b, p + i + LANES, shifts, top, q + i + LANES, which)
+            b = reduced(v_load(p + i + 5 * LANES), shifts, plain)
+            s = expand_and_add(s, c, p + i + 2 * LANES, shifts, top, q + i + 2 * LANES, which)
+            c = reduced(v_load(p + i + 6 * LANES), shifts, plain)
+            s = expand_and_add(s, d, p + i + 3 * LANES, shifts, top, q + i + 3 * LANES, which)
+            d = reduced(v_load(p + i + 7 * LANES), shifts, plain)
+            i += 4 * LANES
+        s = expand_and_add(s, a, p + i, shifts, top, q + i, which)
+        s = expand_and_add(s, b, p + i + LANES, shifts, top, q + i + LANES, which)
+        s = expand_and_add(s, c, p + i + 2 * LANES, shifts, top, q + i + 2 * LANES, which)
+        s = expand_and_add(s, d, p + i + 3 * LANES, shifts, top, q + i + 3 * LANES, which)
+        i += 4 * LANES
+    while i + LANES <= count:
+        s = expand_and_add(s, reduced(v_load(p + i), shifts, plain), p + i, shifts, top, q + i, which)
+        i += LANES
+    if i < count:
+        # base fills the rest: exp(base - base) has nothing that could overflow.
+        rest = v_load_first(p + i, count - i, shift.base)
+        y = first_of(expanded(reduced(rest, shifts, plain), shifts), count - i)
+        if which == EXPONENTIALS or which == BELOW_TOP_KEPT:
+            v_store_first(q + i, y.value, count - i)
+        s = with_term(s, y, rest, top, v_keep_first(v_set(1), count - i), which)
+    return s
+
+
+cdef inline Terms block_terms(
+    const char *x, char *e, Py_ssize_t count, Shift shift, real top, TermSum which, Soon soon
+) noexcept nogil:
+    """The terms of a block; exponentials that are written down go to e (x itself, if need be)."""
+    if is_plain(shift):
+        return terms_loop(x, e, count, shift, top, which, True, soon)
+    return terms_loop(x, e, count, shift, top, which, False, soon)

@@ -1,0 +1,155 @@
+# Short slices, as columns in scratch, a tile at a time: rows are turned into columns, columns are copied, so that their
+# elements no longer compete for the same lines of the cache.
+#
+# A vector that holds elements of one slice is a bad fit for a short one: its last part is empty, and the maximum and the
+# sum across its lanes, the quotient's reciprocal and a logarithm are waited for, or taken, once a slice. With a slice a
+# lane all of that is done for a vector of slices at once, and the bits are those of a row (columns.pxi).
+
+cdef enum:
+    TILE_BYTES = 16384
+    # Up to where that is faster than taking rows as they lie, in elements.
+    SOFTMAX_TILES = 32
+    LOG_TILES = 32
+    PRODUCT_TILES = 16
+
+
+cdef struct Tile:
+    char[TILE_BYTES + CACHE_LINE] bytes
+
+
+cdef inline bint fit_a_tile(const Slices *slices) noexcept nogil:
+    return slices.length * LANES * <Py_ssize_t> sizeof(real) <= TILE_BYTES
+
+
+cdef inline bint are_short_columns(const Slices *slices, bint one_result) noexcept nogil:
+    return slices.count >= LANES and fit_a_tile(slices) and are_columns(slices, one_result)
+
+
+cdef inline bint are_short_rows(const Slices *slices, Py_ssize_t longest, bint one_result) noexcept nogil:
+    """Whether to take them in tiles: `longest` is where it pays."""
+    return (
+        slices.keep == NULL and slices.length <= longest and fit_a_tile(slices) and slices.count >= LANES // 2
+        and contiguous(slices.x_elements)
+        and (slices.out_elements.kind == KIND_REAL if one_result else contiguous(slices.out_elements))
+        and (slices.y == NULL or contiguous(slices.y_elements))
+    )
+
+
+cdef inline void copy_columns(
+    const char *source, Py_ssize_t source_step, char *target, Py_ssize_t target_step, Py_ssize_t length, Py_ssize_t size
+) noexcept nogil:
+    """`size` bytes an element of the slices."""
+    cdef Py_ssize_t i
+    if size == PANEL * LANES * <Py_ssize_t> sizeof(real):
+        for i in range(length):
+            memcpy(target + i * target_step, source + i * source_step, PANEL * LANES * sizeof(real))
+    elif size == LANES * <Py_ssize_t> sizeof(real):
+        for i in range(length):
+            memcpy(target + i * target_step, source + i * source_step, LANES * sizeof(real))
+    else:
+        for i in range(length):
+            memcpy(target + i * target_step, source + i * source_step, size)
+
+
+cdef inline void fill_tile(
+    const char *source, Py_ssize_t next_, const Elements *elements, const Slices *tile, char *target, bint of_rows
+) noexcept nogil:
+    """Lanes without a slice get some numbers."""
+    cdef Py_ssize_t step = tile.x_elements.strides[0], first = 0
+    if not of_rows:
+        if tile.count * <Py_ssize_t> sizeof(real) < step:
+            memset(target, 0, tile.length * step)
+        copy_columns(source, elements.strides[0], target, step, tile.length, tile.count * <Py_ssize_t> sizeof(real))
+        return
+    while first < tile.count:
+        columns_from_rows(
+            source + first * next_, next_, min(tile.count - first, LANES), tile.length,
+            target + first * <Py_ssize_t> sizeof(real), step)
+        first += LANES
+
+
+cdef inline void empty_tile(
+    const Slices *tile, char *target, Py_ssize_t next_, const Elements *elements, bint of_rows
+) noexcept nogil:
+    cdef Py_ssize_t step = tile.x_elements.strides[0], first = 0
+    if not of_rows:
+        copy_columns(tile.x, step, target, elements.strides[0], tile.length, tile.count * <Py_ssize_t> sizeof(real))
+        return
+    while first < tile.count:
+        rows_from_columns(
+            tile.x + first * <Py_ssize_t> sizeof(real), step, min(tile.count - first, LANES), tile.length,
+            target + first * next_, next_)
+        first += LANES
+
+
+cdef inline void all_tiles(
+    const Slices *slices, char *scratch, ColumnOperation operation, Product product, bint of_rows
+) noexcept nogil:
+    """`operation` and `product` are constants of the caller."""
+    cdef Tile x_memory, y_memory
+    cdef char *x = x_memory.bytes + (-<uintptr_t> x_memory.bytes % CACHE_LINE)
+    cdef char *y = y_memory.bytes + (-<uintptr_t> y_memory.bytes % CACHE_LINE)
+    cdef bint one_result = operation == LOGSUMEXP_COLUMNS
+    cdef Py_ssize_t first = 0, length = slices.length, i
+    cdef Py_ssize_t widest = min(<Py_ssize_t> PANEL, TILE_BYTES // (length * LANES * <Py_ssize_t> sizeof(real)))
+    cdef Slices tile = slices[0]
+    cdef Elements elements
+    cdef int width
+    elements.kind = KIND_REAL
+    elements.ndim = 1
+    elements.shape[0] = length
+    tile.x = x
+    tile.x_next = tile.y_next = tile.out_next = sizeof(real)
+    tile.x_elements = tile.y_elements = tile.out_elements = &elements
+    tile.out = y if one_result else x
+    tile.y = y if operation == PRODUCT_COLUMNS else NULL
+    while first < slices.count:
+        width = <int> min((slices.count - first + LANES - 1) // LANES, widest)
+        tile.count = min(slices.count - first, width * LANES)
+        elements.strides[0] = width * LANES * <Py_ssize_t> sizeof(real)
+        fill_tile(
+            slices.x + first * slices.x_next, slices.x_next, slices.x_elements, &tile, x, of_rows)
+        if operation == PRODUCT_COLUMNS:
+            fill_tile(slices.y + first * slices.y_next, slices.y_next, slices.y_elements, &tile, y, of_rows)
+        do_panel(&tile, 0, width, True, scratch, operation, product)
+        if one_result:
+            for i in range(tile.count):
+                memcpy(
+                    slices.out + (first + i) * slices.out_next, y + i * <Py_ssize_t> sizeof(real), sizeof(real))
+        else:
+            empty_tile(&tile, slices.out + first * slices.out_next, slices.out_next, slices.out_elements, of_rows)
+        first += tile.count
+
+
+cdef void softmax_tiles(const Slices *slices, char *scratch, bint of_rows) noexcept nogil:
+    all_tiles(slices, scratch, SOFTMAX_COLUMNS, SOFTMAX_PRODUCT, of_rows)
+
+
+cdef void log_softmax_tiles(const Slices *slices, char *scratch, bint of_rows) noexcept nogil:
+    all_tiles(slices, scratch, LOG_SOFTMAX_COLUMNS, SOFTMAX_PRODUCT, of_rows)
+
+
+cdef void logsumexp_tiles(const Slices *slices, char *scratch, bint of_rows) noexcept nogil:
+    all_tiles(slices, scratch, LOGSUMEXP_COLUMNS, SOFTMAX_PRODUCT, of_rows)
+
+
+cdef void softmax_product_tiles(const Slices *slices, char *scratch, bint of_rows) noexcept nogil:
+    all_tiles(slices, scratch, PRODUCT_COLUMNS, SOFTMAX_PRODUCT, of_rows)
+
+
+cdef void log_softmax_vjp_tiles(const Slices *slices, char *scratch, bint of_rows) noexcept nogil:
+    all_tiles(slices, scratch, PRODUCT_COLUMNS, LOG_SOFTMAX_VJP, of_rows)
+
+
+cdef void log_softmax_jvp_tiles(const Slices *slices, char *scratch, bint of_rows) noexcept nogil:
+    all_tiles(slices, scratch, PRODUCT_COLUMNS, LOG_SOFTMAX_JVP, of_rows)
+
+
+cdef inline void product_tiles(const Slices *slices, char *scratch, Product product, bint of_rows) noexcept nogil:
+    """`product` is a constant of the caller."""
+    if product == SOFTMAX_PRODUCT:
+        softmax_product_tiles(slices, scratch, of_rows)
+    elif product == LOG_SOFTMAX_VJP:
+        log_softmax_vjp_tiles(slices, scratch, of_rows)
+    else:
+        log_softmax_jvp_tiles(slices, scratch, of_rows)
