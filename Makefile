@@ -45,7 +45,7 @@ lint: $(VENV)/installed $(VENV)/test-requirements  ## ruff, cython-lint, and the
 
 # What reads and writes memory, under the address and undefined-behaviour sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-omit-frame-pointer
-SANITIZED_TESTS := softmax log_softmax logsumexp products jacobian cross_entropy options
+SANITIZED_TESTS := softmax log_softmax logsumexp products jacobian softmax_and_jacobian cross_entropy columns options
 sanitize: $(VENV)/test-requirements  ## the numerical tests under AddressSanitizer and UndefinedBehaviorSanitizer (minutes)
 	rm -rf build/sanitize
 	CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" SOFTMAX_CY_BUILD_TEST_VARIANTS=1 $(BIN)/python setup.py --quiet \
@@ -54,10 +54,18 @@ sanitize: $(VENV)/test-requirements  ## the numerical tests under AddressSanitiz
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONPATH=build/sanitize/lib \
 	    $(BIN)/python -m pytest -q --capture=no $(SANITIZED_TESTS:%=tests/test_%.py)
 
+SECONDS := 60
+SEED := 1
+fuzz: $(VENV)/installed $(VENV)/test-requirements  ## arbitrary arguments at every function: make fuzz SECONDS=60
+	$(BIN)/python tools/fuzz.py --seconds $(SECONDS) --seed $(SEED)
+
+huge: $(VENV)/installed $(VENV)/test-requirements  ## arrays of more than 2**31 elements: 9 GB of memory, minutes
+	$(BIN)/python -m pytest -m huge tests/test_huge.py
+
 race: $(VENV)/installed $(VENV)/race-requirements  ## beside torch, oneDNN, ONNX Runtime, JAX, SciPy, NumPy: make race ARGS="--select softmax"
 	$(BIN)/python -m benchmarks.race $(ARGS)
 
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint sanitize race clean
+.PHONY: help demo test lint sanitize fuzz huge race clean

@@ -21,6 +21,7 @@ from softmax_cy import (
     log_softmax_vjp,
     logsumexp,
     softmax,
+    softmax_and_jacobian,
     softmax_jacobian,
     softmax_jvp,
     softmax_vjp,
@@ -110,6 +111,11 @@ def of_losses(soft, weighted=False, **fixed):
     )
 
 
+def outputs_and_matrices(x, _, axis, **options):
+    y, jacobian = softmax_and_jacobian(x, axis, **options)
+    return [np.moveaxis(y, axis, -1), jacobian]
+
+
 OPERATIONS = {
     "softmax": of_logits(softmax),
     "log_softmax": of_logits(log_softmax),
@@ -131,20 +137,14 @@ OPERATIONS = {
     ),
     "cross_entropy of probabilities": of_losses(True),
     "cross_entropy of probabilities, weighted, smoothed": of_losses(True, weighted=True, label_smoothing=0.1),
-}
-if hasattr(softmax_cy, "softmax_and_jacobian"):
-
-    def outputs_and_matrices(x, _, axis, **options):
-        y, jacobian = softmax_cy.softmax_and_jacobian(x, axis, **options)
-        return [np.moveaxis(y, axis, -1), jacobian]
-
-    OPERATIONS["softmax_and_jacobian"] = Operation(
+    "softmax_and_jacobian": Operation(
         lambda x: ([x], None),
         outputs_and_matrices,
         None,
         where=True,
         matrices=True,
-    )
+    ),
+}
 
 
 def every(wanted=lambda operation: True):

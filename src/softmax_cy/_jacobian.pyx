@@ -140,12 +140,16 @@ cdef bint have_common_element(ndarray a, ndarray b):
         return True
 
 
+cdef object described(object out):
+    return f"a tuple of {len(out)}" if isinstance(out, tuple) else type(out).__name__
+
+
 cdef object pair_of(object out):
     """`out` of a function with two results."""
     if out is None:
         return None, None
     if not isinstance(out, tuple) or len(out) != 2:
-        raise TypeError(f"out must be a tuple of two arrays or None, got {out!r}")
+        raise TypeError(f"out must be a tuple of two arrays, got {described(out)}")
     return out
 
 
@@ -322,19 +326,20 @@ def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=N
     if out is not None:
         if have_common_element(y, result):
             raise ValueError("out[0] and out[1] overlap")
-        # The logits are still needed once y is written.
-        if _layout.may_overlap(array, y) or _layout.may_overlap(array, result):
+        # The logits are still needed once y is written, unless that is by way of another array.
+        if half is None and _layout.may_overlap(array, y) or _layout.may_overlap(array, result):
             array = array.copy()
-        if mask is not None and (_layout.may_overlap(mask, y) or _layout.may_overlap(mask, result)):
+        if mask is not None and (half is None and _layout.may_overlap(mask, y) or _layout.may_overlap(mask, result)):
             mask = mask.copy()
     # 16-bit results are rounded once: the matrix does not follow from the rounded y.
+    shape = (<object> array).shape
     exact_y = y if half is None else empty(array.ndim, cnp.PyArray_DIMS(array), computed)
     run_slices(kernels.softmax, SOFTMAX_COST, array, exact_y, axes, factor, None, mask, computed, threads)
-    if half is not None:
-        y[...] = exact_y
     if array.ndim == 0:
         array = array.reshape(1)
         exact_y = exact_y.reshape(1)
         mask = None if mask is None else mask.reshape(1)
     jacobian_into(kernels.jacobian, exact_y, result, array, mask, index, factor, computed, threads)
+    if half is not None:
+        y[...] = exact_y.reshape(shape)
     return y, result

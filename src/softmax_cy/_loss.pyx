@@ -12,6 +12,7 @@ import numpy as np
 
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
 
 cimport numpy as cnp
 from numpy cimport ndarray
@@ -28,8 +29,9 @@ cnp.import_array()
 cdef double CROSS_ENTROPY_COST = 0.6
 
 cdef enum:
-    MOST_IN_CHUNK = 1024
-    CHUNKS = 64             # at least, where there are so many slices
+    MOST_IN_CHUNK = 1024    # slices
+    CHUNK_LENGTH = 16384    # elements
+    FEW_CHUNKS = 64
 
 
 cdef struct CrossEntropyWork:
@@ -263,6 +265,7 @@ cdef object cross_entropies(bint with_grad, Problem problem, object out, object 
     cdef CrossEntropyWork work
     cdef int threads = _threads.requested_threads(num_threads)
     cdef ndarray grads = None, losses = None, written, sums
+    cdef double[FEW_CHUNKS] few_sums
     cdef Py_ssize_t chunks
     cdef Sum total
     cdef Count count
@@ -305,10 +308,12 @@ cdef object cross_entropies(bint with_grad, Problem problem, object out, object 
         work.outer.count = 0
         if work.one_by_one:
             losses.fill(0)
-    work.in_chunk = max(1, min(<Py_ssize_t> MOST_IN_CHUNK, work.outer.count // CHUNKS))
+    work.in_chunk = max(1, min(<Py_ssize_t> MOST_IN_CHUNK, CHUNK_LENGTH // max(1, work.slices.length)))
     chunks = (work.outer.count + work.in_chunk - 1) // work.in_chunk
-    sums = np.empty(0 if work.one_by_one else chunks, np.float64)
-    work.sums = <double *> cnp.PyArray_DATA(sums)
+    work.sums = few_sums
+    if chunks > FEW_CHUNKS and not work.one_by_one:
+        sums = np.empty(chunks, np.float64)
+        work.sums = <double *> cnp.PyArray_DATA(sums)
     _threads.run(
         cross_entropy_task, &work, chunks, threads,
         cost(CROSS_ENTROPY_COST, cnp.PyArray_SIZE(problem.logits), problem.computed))
@@ -316,14 +321,20 @@ cdef object cross_entropies(bint with_grad, Problem problem, object out, object 
         total.sum_ = total.lost = 0
         for chunk in range(chunks):
             add(&total, work.sums[chunk])
-        put(losses, (total.sum_ + total.lost) * work.slices.grad_factor, work.single)
+        put(losses, (total.sum_ + total.lost) * work.slices.grad_factor)
     return (losses, grads) if with_grad else losses
 
 
-cdef int put(ndarray result, double value, bint single) except -1:
+cdef int put(ndarray result, double value) except -1:
     """The value in a 0-d result, by way of the computed type; too large a value is an infinity."""
-    with np.errstate(over="ignore"):
-        result[...] = np.float32(value) if single else value
+    cdef float single_value = <float> value
+    if cnp.PyArray_TYPE(result) == cnp.NPY_DOUBLE:
+        memcpy(cnp.PyArray_DATA(result), &value, sizeof(double))
+    elif cnp.PyArray_TYPE(result) == cnp.NPY_FLOAT:
+        memcpy(cnp.PyArray_DATA(result), &single_value, sizeof(float))
+    else:
+        with np.errstate(over="ignore"):
+            result[...] = np.float32(single_value)
     return 0
 
 

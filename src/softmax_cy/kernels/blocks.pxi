@@ -248,3 +248,8 @@ cdef void deliver_value(const Slice *s, char *scratch, real value, real dropped)
         copy_elements(<const char *> &value, 0, scratch, sizeof(real), count, sizeof(real))
         deliver(s, start, count, scratch, dropped)
         start += count
+
+
+cdef inline bint are_blocks(const Slices *slices) noexcept nogil:
+    """Contiguous slices of at most one block."""
+    return slices.keep == NULL and slices.length <= block_length() and contiguous(slices.x_elements)

@@ -197,7 +197,9 @@ cdef inline ColumnSums column_terms(
     return result
 
 
-cdef inline totals column_products(const Panel *panel, int v, bint whole, Column c, Product product) noexcept nogil:
+cdef inline totals column_products(
+    const Panel *panel, int v, bint whole, Column c, Operation operation
+) noexcept nogil:
     """The sums that a product with the Jacobian takes off."""
     cdef vsum[MOST_LANES] terms
     cdef Py_ssize_t start = 0, end, i, lane
@@ -211,7 +213,7 @@ cdef inline totals column_products(const Panel *panel, int v, bint whole, Column
             while i < end:
                 s = signed_add(s, summand(
                     load_column(panel.x + i * panel.x_step, v, panel.lanes, whole),
-                    load_column(panel.y + i * panel.y_step, v, panel.lanes, whole), c.centre, c.shifts, product))
+                    load_column(panel.y + i * panel.y_step, v, panel.lanes, whole), c.centre, c.shifts, operation))
                 i += LANES
             terms[lane] = s
         result = totals_add(result, signed_totals(terms))
@@ -219,7 +221,9 @@ cdef inline totals column_products(const Panel *panel, int v, bint whole, Column
     return result
 
 
-cdef inline vreal column_centre(const Panel *panel, int v, bint whole, Column c, Product product) noexcept nogil:
+cdef inline vreal column_centre(
+    const Panel *panel, int v, bint whole, Column c, Operation operation
+) noexcept nogil:
     """What rough_sum is for a row."""
     cdef vreal[MOST_LANES] sums
     cdef vreal[4] chains
@@ -233,7 +237,7 @@ cdef inline vreal column_centre(const Panel *panel, int v, bint whole, Column c,
         while i < panel.length:
             chains[k] = with_rough_term(
                 chains[k], load_column(panel.x + i * panel.x_step, v, panel.lanes, whole),
-                load_column(panel.y + i * panel.y_step, v, panel.lanes, whole), c.shifts, product)
+                load_column(panel.y + i * panel.y_step, v, panel.lanes, whole), c.shifts, operation)
             k = (k + 1) % 4
             i += LANES
         sums[lane] = v_add(v_add(chains[0], chains[1]), v_add(chains[2], chains[3]))
@@ -242,26 +246,18 @@ cdef inline vreal column_centre(const Panel *panel, int v, bint whole, Column c,
 
 # ---- operations --------------------------------------------------------------------------------------------------
 
-cdef enum ColumnOperation:
-    SOFTMAX_COLUMNS
-    LOG_SOFTMAX_COLUMNS
-    LOGSUMEXP_COLUMNS
-    PRODUCT_COLUMNS
-
-
 cdef inline vreal column_result(
-    vreal x, vreal y, const Column *c, real scale, ColumnOperation operation, Product product, bint kept
+    vreal x, vreal y, const Column *c, real scale, Operation operation, bint kept
 ) noexcept nogil:
-    if operation == SOFTMAX_COLUMNS:
+    if operation == SOFTMAX:
         return finished(x, c.shifts, c.r, kept)
-    if operation == LOG_SOFTMAX_COLUMNS:
+    if operation == LOG_SOFTMAX:
         return log_quotient(x, c.top, c.over, scale)
-    return product_of(x, y, c.centre, c.sum_, scale, c.shifts, product)
+    return product_of(x, y, c.centre, c.sum_, scale, c.shifts, operation)
 
 
 cdef inline void columns_finish(
-    const Panel *panel, int width, bint whole, const Column *columns, real scale, ColumnOperation operation,
-    Product product, bint kept,
+    const Panel *panel, int width, bint whole, const Column *columns, real scale, Operation operation, bint kept
 ) noexcept nogil:
     """The last pass: a result an element, from what is kept in out, or from x."""
     cdef const char *x = panel.x
@@ -276,128 +272,136 @@ cdef inline void columns_finish(
     for i in range(panel.length):
         for v in range(width):
             a = load_column(x, v, panel.lanes, whole)
-            if operation == PRODUCT_COLUMNS:
+            if is_product(operation):
                 b = load_column(y, v, panel.lanes, whole)
-            a = column_result(a, b, &columns[v], scale, operation, product, kept)
+            a = column_result(a, b, &columns[v], scale, operation, kept)
             store_column(out, v, a, panel.lanes, whole)
         x += step
         y += panel.y_step
         out += panel.out_step
 
 
-cdef inline void softmax_panel(
-    const Slices *slices, const Panel *panel, int width, bint whole, Column *columns
-) noexcept nogil:
-    cdef bint plain = all_plain(columns, width, slices.scale)
-    cdef bint keep = plain and panel.length * width * LANES * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES
-    cdef totals sums
+cdef inline void softmax_panel(const Panel *panel, int width, bint whole, Column *columns, real scale) noexcept nogil:
+    cdef bint keep = (
+        all_plain(columns, width, scale)
+        and panel.length * width * LANES * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES)
+    cdef ColumnSums sums
     cdef int v
     for v in range(width):
         if keep:
-            sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS, True).sum_
-        elif plain:
-            sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS_ALONE, True).sum_
+            sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS, True)
         else:
-            sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS_ALONE, False).sum_
-        columns[v].r = totals_reciprocals(&sums)
+            sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS_ALONE, False)
+        columns[v].r = totals_reciprocals(&sums.sum_)
     if keep:
-        columns_finish(panel, width, whole, columns, slices.scale, SOFTMAX_COLUMNS, SOFTMAX_PRODUCT, True)
+        columns_finish(panel, width, whole, columns, scale, SOFTMAX, True)
     else:
-        columns_finish(panel, width, whole, columns, slices.scale, SOFTMAX_COLUMNS, SOFTMAX_PRODUCT, False)
+        columns_finish(panel, width, whole, columns, scale, SOFTMAX, False)
 
 
 cdef inline void log_panel(
-    const Slices *slices, const Panel *panel, int width, bint whole, Column *columns, bint log_softmax_
+    const Panel *panel, int width, bint whole, Column *columns, real scale, bint one_result
 ) noexcept nogil:
-    cdef bint plain = all_plain(columns, width, slices.scale)
     cdef ColumnSums sums
     cdef real[MOST_LANES] result
     cdef Py_ssize_t lane
     cdef int v
     for v in range(width):
-        if plain:
-            sums = column_terms(panel, v, whole, columns[v], BELOW_TOP, True)
-        else:
-            sums = column_terms(panel, v, whole, columns[v], BELOW_TOP, False)
+        sums = column_terms(panel, v, whole, columns[v], BELOW_TOP, False)
         sums.sum_ = totals_log(
             &sums.ties, &sums.sum_, exp_shifted(columns[v].top, columns[v].shifts, False).value)
-        if log_softmax_:
-            columns[v].over = totals_rounded(&sums.sum_)
-        else:
+        columns[v].over = totals_rounded(&sums.sum_)
+        if one_result:
             for lane in range(panel.lanes):
                 result[lane] = product_plus_total(
-                    v_lane(&columns[v].top, lane), <real> slices.scale, totals_at(&sums.sum_, lane))
+                    v_lane(&columns[v].top, lane), scale, totals_at(&sums.sum_, lane))
             memcpy(panel.out + v * LANES * <Py_ssize_t> sizeof(real), result, panel.lanes * sizeof(real))
-    if log_softmax_:
-        columns_finish(panel, width, whole, columns, slices.scale, LOG_SOFTMAX_COLUMNS, SOFTMAX_PRODUCT, False)
+    if not one_result:
+        columns_finish(panel, width, whole, columns, scale, LOG_SOFTMAX, False)
 
 
 cdef inline void product_panel(
-    const Slices *slices, const Panel *panel, int width, bint whole, Column *columns, Product product
+    const Panel *panel, int width, bint whole, Column *columns, real scale, Operation operation
 ) noexcept nogil:
     cdef totals sums
     cdef int v
     for v in range(width):
         columns[v].shifts = unshifted()
         columns[v].centre = v_set(0)
-        if product != LOG_SOFTMAX_VJP:
-            columns[v].centre = column_centre(panel, v, whole, columns[v], product)
-        sums = column_products(panel, v, whole, columns[v], product)
+        if operation != LOG_SOFTMAX_VJP:
+            columns[v].centre = column_centre(panel, v, whole, columns[v], operation)
+        sums = column_products(panel, v, whole, columns[v], operation)
         columns[v].sum_ = totals_rounded(&sums)
-    columns_finish(panel, width, whole, columns, slices.scale, PRODUCT_COLUMNS, product, False)
+    columns_finish(panel, width, whole, columns, scale, operation, False)
 
 
-cdef inline void do_panel(
-    const Slices *slices, Py_ssize_t first, int width, bint whole, char *scratch, ColumnOperation operation,
-    Product product,
+cdef inline void any_panel(
+    const Panel *panel, int width, bint whole, Column *columns, real scale, Operation operation
 ) noexcept nogil:
-    cdef Panel panel = panel_at(slices, first, operation == LOGSUMEXP_COLUMNS)
+    """`whole` is a constant of the caller."""
+    cdef int v
+    if operation == SOFTMAX_PRODUCT:
+        product_panel(panel, width, whole, columns, scale, SOFTMAX_PRODUCT)
+        return
+    if operation == LOG_SOFTMAX_VJP:
+        product_panel(panel, width, whole, columns, scale, LOG_SOFTMAX_VJP)
+        return
+    if operation == LOG_SOFTMAX_JVP:
+        product_panel(panel, width, whole, columns, scale, LOG_SOFTMAX_JVP)
+        return
+    columns_max(panel, width, whole, columns)
+    for v in range(width):
+        columns[v].shifts = shifts_to(columns[v].top, scale)
+    if operation == SOFTMAX:
+        softmax_panel(panel, width, whole, columns, scale)
+    else:
+        log_panel(panel, width, whole, columns, scale, operation == LOGSUMEXP)
+
+
+cdef void whole_panel(
+    const Panel *panel, int width, Column *columns, real scale, Operation operation
+) noexcept nogil:
+    any_panel(panel, width, True, columns, scale, operation)
+
+
+cdef void partial_panel(const Panel *panel, Column *columns, real scale, Operation operation) noexcept nogil:
+    any_panel(panel, 1, False, columns, scale, operation)
+
+
+cdef void do_panel(
+    const Slices *slices, Py_ssize_t first, int width, bint whole, char *scratch, Operation operation
+) noexcept nogil:
+    """The slices of `width` vectors, from slice `first` on, and then again those out of the ordinary."""
+    cdef Panel panel = panel_at(slices, first, operation == LOGSUMEXP)
     cdef Column[PANEL] columns
     cdef Slice s
     cdef Py_ssize_t lane
     cdef int v
-    if operation == PRODUCT_COLUMNS:
-        product_panel(slices, &panel, width, whole, columns, product)
-        return
-    columns_max(&panel, width, whole, columns)
-    for v in range(width):
-        columns[v].shifts = shifts_to(columns[v].top, slices.scale)
-    if operation == SOFTMAX_COLUMNS:
-        softmax_panel(slices, &panel, width, whole, columns)
+    if whole:
+        whole_panel(&panel, width, columns, slices.scale, operation)
     else:
-        log_panel(slices, &panel, width, whole, columns, operation == LOG_SOFTMAX_COLUMNS)
+        partial_panel(&panel, columns, slices.scale, operation)
+    if is_product(operation):
+        return
     for v in range(width):
         if all_finite(columns[v].top):
             continue
         for lane in range(panel.lanes):
             if not has_softmax(v_lane(&columns[v].top, lane)):
                 s = slice_at(slices, first + v * LANES + lane)
-                if operation == LOGSUMEXP_COLUMNS:
+                if operation == LOGSUMEXP:
                     logsumexp_slice(&s, scratch)
                 else:
                     deliver_value(&s, scratch, NAN, 0)
 
 
-cdef inline void all_columns(
-    const Slices *slices, char *scratch, ColumnOperation operation, Product product
-) noexcept nogil:
+cdef void in_panels(const Slices *slices, char *scratch, Operation operation) noexcept nogil:
+    """Slices that are_columns."""
     cdef Py_ssize_t first = 0
     cdef int width
     while slices.count - first >= LANES:
         width = <int> min((slices.count - first) // LANES, <Py_ssize_t> PANEL)
-        do_panel(slices, first, width, True, scratch, operation, product)
+        do_panel(slices, first, width, True, scratch, operation)
         first += width * LANES
     if first < slices.count:
-        do_panel(slices, first, 1, False, scratch, operation, product)
-
-
-cdef void softmax_columns(const Slices *slices, char *scratch) noexcept nogil:
-    all_columns(slices, scratch, SOFTMAX_COLUMNS, SOFTMAX_PRODUCT)
-
-
-cdef void log_softmax_columns(const Slices *slices, char *scratch) noexcept nogil:
-    all_columns(slices, scratch, LOG_SOFTMAX_COLUMNS, SOFTMAX_PRODUCT)
-
-
-cdef void logsumexp_columns(const Slices *slices, char *scratch) noexcept nogil:
-    all_columns(slices, scratch, LOGSUMEXP_COLUMNS, SOFTMAX_PRODUCT)
+        do_panel(slices, first, 1, False, scratch, operation)

@@ -143,20 +143,18 @@ cdef inline void gradient(
 
 
 cdef inline real gradient_at_index(
-    const CrossEntropySlices *all, real x, LogSum sum_, real weight, real of_index
+    const CrossEntropySlices *all, real x, double p, LogSum sum_, real weight, real of_index
 ) noexcept nogil:
     """of_index * (p - 1) + uniform * (p * sum(weight) - weight)."""
     cdef double others = sum_.others.hi + sum_.others.lo
     cdef double whole = sum_.ties + others
     cdef double uniform = all.smoothing / all.length
-    cdef double p, rest
+    cdef double rest
     if x == sum_.top:
         p = 1 / whole
         rest = (sum_.ties - 1 + others) / whole
     else:
-        # Far from 1, so taking it from 1 loses nothing.
-        p = v_first(finished(v_set(x), shifts_to(v_set(sum_.top), 1), reciprocals_of(sum_), False))
-        rest = 1 - p
+        rest = 1 - p    # p is far from 1: nothing is lost
     p = uniform * (p * all.weight_sum - weight) if uniform != 0 else 0
     return <real> (all.grad_factor * (p - of_index * rest))
 
@@ -178,6 +176,7 @@ cdef void cross_entropy_slice(
     cdef LogSum sum_
     cdef Sums sums
     cdef real top
+    cdef double p
     if is_index:
         index = integer_at(target, all.index_kind)
         if all.any_ignored and index == all.ignored:
@@ -211,7 +210,8 @@ cdef void cross_entropy_slice(
     if all.grad != NULL:
         gradient(all, &s, target, sum_, coefficient_sum, scratch, spare)
         if is_index:
-            value = gradient_at_index(all, x_index, sum_, weight, of_index)
+            p = v_first(finished(v_set(x_index), shifts_to(v_set(top), 1), reciprocals_of(sum_), False))
+            value = gradient_at_index(all, x_index, p, sum_, weight, of_index)
             scatter_value(value, s.out, all.grad_elements, index, 1)
 
 
@@ -255,7 +255,6 @@ cdef void cross_entropy_groups(
     cdef Py_ssize_t length = all.length
     cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // (length * <Py_ssize_t> sizeof(real))))
     cdef Py_ssize_t first = 0, count, i
-    cdef Soon nothing = Soon(x=NULL, out=NULL)
     cdef const char *x
     cdef char *grad = NULL
     cdef Target[MAX_GROUP] targets
@@ -268,7 +267,9 @@ cdef void cross_entropy_groups(
     cdef Terms terms
     cdef total some
     cdef LogSum sum_
-    cdef real loss
+    cdef reciprocal r
+    cdef real loss, kept
+    cdef double p
     while first < all.count:
         count = min(size, all.count - first)
         for i in range(LANES):
@@ -291,10 +292,10 @@ cdef void cross_entropy_groups(
                 x = all.x + (first + i) * all.x_next
                 shift = shift_at(&shifts, i)
                 if all.grad == NULL:
-                    terms = block_terms(x, NULL, length, shift, tops[i], BELOW_TOP, nothing)
+                    terms = block_below_top(x, length, shift, tops[i])
                 else:
                     grad = all.grad + (first + i) * all.grad_next
-                    terms = block_terms(x, grad, length, shift, tops[i], BELOW_TOP_KEPT, nothing)
+                    terms = block_below_top_kept(x, grad, length, shift, tops[i])
                 totals_set(&sums, i, signed_total(terms.sum_))
                 some.hi = v_sum_across(terms.ties)
                 some.lo = 0
@@ -316,10 +317,12 @@ cdef void cross_entropy_groups(
             write_result(loss, all.loss + (first + i) * all.loss_next, all.loss_kind)
             if all.grad != NULL:
                 grad = all.grad + (first + i) * all.grad_next
-                finish_gradient(
-                    grad, length, reciprocal_of(sum_, v_lane(&largest, i)), target.weight, <real> all.grad_factor)
+                r = reciprocal_of(sum_, v_lane(&largest, i))
+                kept = real_element(grad, all.grad_elements, target.index)
+                p = v_first(reciprocals_times(reciprocal_in_all_lanes(r), v_set(kept)))
+                finish_gradient(grad, length, r, target.weight, <real> all.grad_factor)
                 scatter_value(
-                    gradient_at_index(all, target.x, sum_, target.weight, target.weight), grad, all.grad_elements,
+                    gradient_at_index(all, target.x, p, sum_, target.weight, target.weight), grad, all.grad_elements,
                     target.index, 1)
         first += count
 

@@ -11,6 +11,7 @@ from libc.string cimport memchr, memcpy, memset
 from softmax_cy.kernels.table cimport CrossEntropySlices, Elements, JacobianRows, KernelTable, Slices
 
 include "simd.pxi"
+include "operations.pxi"
 include "blocks.pxi"
 include "exp.pxi"
 include "terms.pxi"

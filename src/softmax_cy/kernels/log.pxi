@@ -56,12 +56,11 @@ cdef LogSum log_sum(const Slice *s, real top, char *scratch) noexcept nogil:
     cdef const char *block
     cdef total t, of_block
     cdef Terms terms
-    cdef Soon nothing = Soon(x=NULL, out=NULL)
     t.hi = t.lo = 0
     while start < s.all.length:
         count = block_at(start, s.all.length)
         block = fetch(s, start, count, scratch)
-        terms = block_terms(block, NULL, count, shift, top, BELOW_TOP, nothing)
+        terms = block_below_top(block, count, shift, top)
         of_block = signed_total(terms.sum_)
         t = total_add(t, of_block)
         ties += v_sum_across(terms.ties)
@@ -130,12 +129,11 @@ cdef void logsumexp_slice(const Slice *s, char *scratch) noexcept nogil:
     write_result(result, s.out, s.all.out_elements.kind)
 
 
-cdef inline void log_groups(const Slices *slices, char *scratch, bint one_result) noexcept nogil:
+cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexcept nogil:
     """Contiguous slices of at most one block, in groups: one logarithm, a slice a lane, for all of a group."""
     cdef Py_ssize_t length = slices.length
     cdef Py_ssize_t size = max(1, min(LANES, BLOCK_BYTES // (length * <Py_ssize_t> sizeof(real))))
     cdef Py_ssize_t first = 0, count, i
-    cdef Soon nothing = Soon(x=NULL, out=NULL)
     cdef real scale = <real> slices.scale
     cdef const char *x
     cdef char *out
@@ -152,8 +150,7 @@ cdef inline void log_groups(const Slices *slices, char *scratch, bint one_result
             tops[i] = block_max(x + i * slices.x_next, length, -INFINITY) if i < count else 0
         shifts = shifts_to(v_load(tops), scale)
         for i in range(count):
-            terms = block_terms(
-                x + i * slices.x_next, NULL, length, shift_at(&shifts, i), tops[i], BELOW_TOP, nothing)
+            terms = block_below_top(x + i * slices.x_next, length, shift_at(&shifts, i), tops[i])
             totals_set(&sums, i, signed_total(terms.sum_))
             some.hi = v_sum_across(terms.ties)
             some.lo = 0
@@ -175,32 +172,20 @@ cdef inline void log_groups(const Slices *slices, char *scratch, bint one_result
         first += count
 
 
-cdef inline bint are_blocks(const Slices *slices) noexcept nogil:
-    """Contiguous slices of at most one block."""
-    return slices.keep == NULL and slices.length <= block_length() and contiguous(slices.x_elements)
-
-
 cdef void log_softmax_slices(const Slices *slices) noexcept nogil:
     cdef Scratch memory
     cdef Slice s
     cdef Py_ssize_t i
-    if are_short_rows(slices, LOG_TILES, False):
-        log_softmax_tiles(slices, aligned(&memory), True)
-        return
-    if are_short_columns(slices, False):
-        log_softmax_tiles(slices, aligned(&memory), False)
-        return
-    if are_columns(slices, False):
-        log_softmax_columns(slices, aligned(&memory))
-        return
-    if are_blocks(slices) and contiguous(slices.out_elements):
+    if suit_tiles(slices, LOG_TILES, False):
+        in_tiles(slices, aligned(&memory), LOG_SOFTMAX)
+    elif are_columns(slices, False):
+        in_panels(slices, aligned(&memory), LOG_SOFTMAX)
+    elif are_blocks(slices) and contiguous(slices.out_elements):
         log_groups(slices, aligned(&memory), False)
-        if slices.stream:
-            v_stream_end()
-        return
-    for i in range(slices.count):
-        s = slice_at(slices, i)
-        log_softmax_slice(&s, aligned(&memory))
+    else:
+        for i in range(slices.count):
+            s = slice_at(slices, i)
+            log_softmax_slice(&s, aligned(&memory))
     if slices.stream:
         v_stream_end()
 
@@ -209,18 +194,13 @@ cdef void logsumexp_slices(const Slices *slices) noexcept nogil:
     cdef Scratch memory
     cdef Slice s
     cdef Py_ssize_t i
-    if are_short_rows(slices, LOG_TILES, True):
-        logsumexp_tiles(slices, aligned(&memory), True)
-        return
-    if are_short_columns(slices, True):
-        logsumexp_tiles(slices, aligned(&memory), False)
-        return
-    if are_columns(slices, True):
-        logsumexp_columns(slices, aligned(&memory))
-        return
-    if are_blocks(slices):
+    if suit_tiles(slices, LOG_TILES, True):
+        in_tiles(slices, aligned(&memory), LOGSUMEXP)
+    elif are_columns(slices, True):
+        in_panels(slices, aligned(&memory), LOGSUMEXP)
+    elif are_blocks(slices):
         log_groups(slices, aligned(&memory), True)
-        return
-    for i in range(slices.count):
-        s = slice_at(slices, i)
-        logsumexp_slice(&s, aligned(&memory))
+    else:
+        for i in range(slices.count):
+            s = slice_at(slices, i)
+            logsumexp_slice(&s, aligned(&memory))

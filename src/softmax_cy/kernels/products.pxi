@@ -13,12 +13,6 @@
 #    the largest y, the obvious constant, is: where no class dominates that loses three digits out of seven.)
 # 2. The sums are of numbers of both signs, so each error is recovered by Knuth's TwoSum (sums.h).
 
-cdef enum Product:
-    SOFTMAX_PRODUCT
-    LOG_SOFTMAX_VJP
-    LOG_SOFTMAX_JVP
-
-
 cdef struct Pair:
     # A block of both inputs, side by side.
     const real *v
@@ -52,42 +46,42 @@ cdef inline vreal probability(vreal log_y, Shifts shifts) noexcept nogil:
     return v_lower(exp_shifted(log_y, shifts, True).value)
 
 
-cdef inline vreal summand(vreal v, vreal y, vreal centre, Shifts shifts, Product product) noexcept nogil:
-    if product == LOG_SOFTMAX_VJP:
+cdef inline vreal summand(vreal v, vreal y, vreal centre, Shifts shifts, Operation operation) noexcept nogil:
+    if operation == LOG_SOFTMAX_VJP:
         return v
-    if product == LOG_SOFTMAX_JVP:
+    if operation == LOG_SOFTMAX_JVP:
         y = probability(y, shifts)
     return v_mul(y, v_sub(v, centre))
 
 
 cdef inline vreal product_of(
-    vreal v, vreal y, vreal centre, vreal sum_, real scale, Shifts shifts, Product product
+    vreal v, vreal y, vreal centre, vreal sum_, real scale, Shifts shifts, Operation operation
 ) noexcept nogil:
-    if product == LOG_SOFTMAX_VJP:
+    if operation == LOG_SOFTMAX_VJP:
         return v_mul(v_set(scale), v_fma(probability(y, shifts), v_sub(v_set(0), sum_), v))
     v = v_mul(v_set(scale), v_sub(v_sub(v, centre), sum_))
-    return v if product == LOG_SOFTMAX_JVP else v_mul(y, v)
+    return v if operation == LOG_SOFTMAX_JVP else v_mul(y, v)
 
 
-cdef inline vreal with_rough_term(vreal s, vreal v, vreal y, Shifts shifts, Product product) noexcept nogil:
-    if product == LOG_SOFTMAX_JVP:
+cdef inline vreal with_rough_term(vreal s, vreal v, vreal y, Shifts shifts, Operation operation) noexcept nogil:
+    if operation == LOG_SOFTMAX_JVP:
         y = probability(y, shifts)
     return v_fma(y, v, s)
 
 
 cdef inline vreal with_rough_rest(
-    vreal s, Pair pair, Py_ssize_t i, Py_ssize_t count, Shifts shifts, Product product
+    vreal s, Pair pair, Py_ssize_t i, Py_ssize_t count, Shifts shifts, Operation operation
 ) noexcept nogil:
     """With the elements from i on, a vector of them at most."""
     cdef Py_ssize_t lanes = min(count - i, LANES)
     if lanes <= 0:
         return s
     return with_rough_term(
-        s, v_load_first(pair.v + i, lanes, 0), v_load_first(pair.y + i, lanes, 0), shifts, product)
+        s, v_load_first(pair.v + i, lanes, 0), v_load_first(pair.y + i, lanes, 0), shifts, operation)
 
 
 cdef inline real rough_sum(
-    const Slices *all, const char *v, const char *y, char *scratch, Product product
+    const Slices *all, const char *v, const char *y, char *scratch, Operation operation
 ) noexcept nogil:
     """sum(y * v) without a care for its rounding: four sums a lane, in turn."""
     cdef vreal a = v_set(0), b = a, c = a, d = a
@@ -99,22 +93,22 @@ cdef inline real rough_sum(
         pair = fetch_pair(all, v, y, start, count, scratch)
         i = 0
         while i + 4 * LANES <= count:
-            a = with_rough_term(a, v_load(pair.v + i), v_load(pair.y + i), shifts, product)
-            b = with_rough_term(b, v_load(pair.v + i + LANES), v_load(pair.y + i + LANES), shifts, product)
-            c = with_rough_term(c, v_load(pair.v + i + 2 * LANES), v_load(pair.y + i + 2 * LANES), shifts, product)
-            d = with_rough_term(d, v_load(pair.v + i + 3 * LANES), v_load(pair.y + i + 3 * LANES), shifts, product)
+            a = with_rough_term(a, v_load(pair.v + i), v_load(pair.y + i), shifts, operation)
+            b = with_rough_term(b, v_load(pair.v + i + LANES), v_load(pair.y + i + LANES), shifts, operation)
+            c = with_rough_term(c, v_load(pair.v + i + 2 * LANES), v_load(pair.y + i + 2 * LANES), shifts, operation)
+            d = with_rough_term(d, v_load(pair.v + i + 3 * LANES), v_load(pair.y + i + 3 * LANES), shifts, operation)
             i += 4 * LANES
         # Only at the end of the slice.
-        a = with_rough_rest(a, pair, i, count, shifts, product)
-        b = with_rough_rest(b, pair, i + LANES, count, shifts, product)
-        c = with_rough_rest(c, pair, i + 2 * LANES, count, shifts, product)
-        d = with_rough_rest(d, pair, i + 3 * LANES, count, shifts, product)
+        a = with_rough_rest(a, pair, i, count, shifts, operation)
+        b = with_rough_rest(b, pair, i + LANES, count, shifts, operation)
+        c = with_rough_rest(c, pair, i + 2 * LANES, count, shifts, operation)
+        d = with_rough_rest(d, pair, i + 3 * LANES, count, shifts, operation)
         start += count
     return v_sum_across(v_add(v_add(a, b), v_add(c, d)))
 
 
 cdef inline real sum_of_terms(
-    const Slices *all, const char *v, const char *y, real centre, char *scratch, Product product
+    const Slices *all, const char *v, const char *y, real centre, char *scratch, Operation operation
 ) noexcept nogil:
     cdef Py_ssize_t start = 0, count, i
     cdef Pair pair
@@ -130,12 +124,12 @@ cdef inline real sum_of_terms(
         s = signed_start()
         i = 0
         while i + LANES <= count:
-            s = signed_add(s, summand(v_load(pair.v + i), v_load(pair.y + i), centres, shifts, product))
+            s = signed_add(s, summand(v_load(pair.v + i), v_load(pair.y + i), centres, shifts, operation))
             i += LANES
         if i < count:
             a = summand(
                 v_load_first(pair.v + i, count - i, centre), v_load_first(pair.y + i, count - i, 0),
-                centres, shifts, product)
+                centres, shifts, operation)
             s = signed_add(s, v_keep_first(a, count - i))
         t = total_add(t, signed_total(s))
         start += count
@@ -143,7 +137,7 @@ cdef inline real sum_of_terms(
 
 
 cdef inline void product_slice(
-    const Slices *all, const char *v, const char *y, char *out, char *scratch, Product product
+    const Slices *all, const char *v, const char *y, char *out, char *scratch, Operation operation
 ) noexcept nogil:
     cdef real scale = <real> all.scale, centre = 0, sum_
     cdef vreal centres, sums
@@ -151,9 +145,9 @@ cdef inline void product_slice(
     cdef Py_ssize_t start = 0, count, i
     cdef Pair pair
     cdef real *q
-    if product != LOG_SOFTMAX_VJP:
-        centre = rough_sum(all, v, y, scratch, product)
-    sum_ = sum_of_terms(all, v, y, centre, scratch, product)
+    if operation != LOG_SOFTMAX_VJP:
+        centre = rough_sum(all, v, y, scratch, operation)
+    sum_ = sum_of_terms(all, v, y, centre, scratch, operation)
     centres = v_set(centre)
     sums = v_set(sum_)
     while start < all.length:
@@ -165,32 +159,29 @@ cdef inline void product_slice(
         i = 0
         while i + LANES <= count:
             v_store(q + i, product_of(
-                v_load(pair.v + i), v_load(pair.y + i), centres, sums, scale, shifts, product))
+                v_load(pair.v + i), v_load(pair.y + i), centres, sums, scale, shifts, operation))
             i += LANES
         if i < count:
             v_store_first(q + i, product_of(
                 v_load_first(pair.v + i, count - i, 0), v_load_first(pair.y + i, count - i, 0),
-                centres, sums, scale, shifts, product), count - i)
+                centres, sums, scale, shifts, operation), count - i)
         if not contiguous(all.out_elements):
             scatter(scratch, out, all.out_elements, start, count)
         start += count
 
 
-cdef inline void product_slices(const Slices *all, Product product) noexcept nogil:
+cdef inline void product_slices(const Slices *all, Operation operation) noexcept nogil:
     cdef Scratch memory
     cdef Py_ssize_t i
-    if are_short_rows(all, PRODUCT_TILES, False):
-        product_tiles(all, aligned(&memory), product, True)
-        return
-    if are_short_columns(all, False):
-        product_tiles(all, aligned(&memory), product, False)
+    if suit_tiles(all, PRODUCT_TILES, False):
+        in_tiles(all, aligned(&memory), operation)
         return
     if are_columns(all, False):
-        all_columns(all, aligned(&memory), PRODUCT_COLUMNS, product)
+        in_panels(all, aligned(&memory), operation)
         return
     for i in range(all.count):
         product_slice(
-            all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, aligned(&memory), product)
+            all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, aligned(&memory), operation)
 
 
 cdef void softmax_product_slices(const Slices *slices) noexcept nogil:

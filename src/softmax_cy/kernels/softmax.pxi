@@ -123,6 +123,7 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
     cdef Slice s
     cdef Soon soon
     cdef vsum[MAX_GROUP] sums
+    cdef Terms terms
     cdef totals all_sums = totals_start()
     cdef reciprocals r
     start_group(group, slices, 0, size)
@@ -132,9 +133,10 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
             soon.x = group.x + (i + group.count) * slices.x_next
             soon.out = group.out + i * slices.out_next
             kept = scratch + i * row if in_scratch else soon.out
-            sums[i] = block_terms(
-                group.x + i * slices.x_next, kept, length, shift_at(&group.shifts, i), group.tops[i], EXPONENTIALS,
-                soon).sum_
+            # In line: a call would cost a fifth of a short slice.
+            terms = any_block(
+                group.x + i * slices.x_next, kept, length, shift_at(&group.shifts, i), 0, EXPONENTIALS, soon)
+            sums[i] = terms.sum_
         for i in range(group.count):
             totals_set(&all_sums, i, vsum_total(sums[i]))
         r = totals_reciprocals(&all_sums)
@@ -158,7 +160,6 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     cdef Py_ssize_t length = s.all.length
     cdef Py_ssize_t start, count
     cdef real top = slice_max(s, scratch)
-    cdef Soon nothing = Soon(x=NULL, out=NULL)
     cdef const char *block
     cdef char *kept = NULL
     cdef char *target
@@ -185,9 +186,9 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
         block = fetch(s, start, count, scratch)
         if kept != NULL:
             target = kept + start * <Py_ssize_t> sizeof(real)
-            terms = block_terms(block, target, count, shift, top, EXPONENTIALS, nothing)
+            terms = block_exponentials(block, target, count, shift)
         else:
-            terms = block_terms(block, NULL, count, shift, top, EXPONENTIALS_ALONE, nothing)
+            terms = block_exponentials_alone(block, count, shift)
         of_block = vsum_total(terms.sum_)
         t = total_add(t, of_block)
         start += count
@@ -212,17 +213,12 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
     cdef char *scratch = aligned(&memory)
     cdef Slice s
     cdef Py_ssize_t i
-    if are_short_rows(slices, SOFTMAX_TILES, False):
-        softmax_tiles(slices, scratch, True)
-    elif are_short_columns(slices, False):
-        softmax_tiles(slices, scratch, False)
-    elif (
-        slices.keep == NULL and slices.length <= block_length()
-        and contiguous(slices.x_elements) and contiguous(slices.out_elements)
-    ):
+    if suit_tiles(slices, SOFTMAX_TILES, False):
+        in_tiles(slices, scratch, SOFTMAX)
+    elif are_blocks(slices) and contiguous(slices.out_elements):
         softmax_groups(slices, scratch)
     elif are_columns(slices, False):
-        softmax_columns(slices, scratch)
+        in_panels(slices, scratch, SOFTMAX)
     else:
         for i in range(slices.count):
             s = slice_at(slices, i)

@@ -377,13 +377,26 @@ INLINE reciprocals reciprocal_in_all_lanes(reciprocal r) {
     return all;
 }
 
+/* What total_reciprocal is for one. As a loop over it, gcc 12 gave the last lanes of the float kernels without FMA a `lo`
+ * of their own. */
 INLINE reciprocals totals_reciprocals(const totals *t) {
-    real hi[VREAL_BYTES / sizeof(real)], lo[VREAL_BYTES / sizeof(real)];
-    for (int j = 0; j < LANES; j++) {
-        reciprocal r = total_reciprocal(totals_at(t, j));
-        hi[j] = r.hi, lo[j] = r.lo;
+    typedef real reals __attribute__((vector_size(WIDE_LANES * sizeof(real))));
+    reciprocals all;
+    for (int start = 0; start < LANES; start += WIDE_LANES) {
+        doubles t_hi, t_lo;
+        memcpy(&t_hi, t->hi + start, sizeof t_hi);
+        memcpy(&t_lo, t->lo + start, sizeof t_lo);
+        doubles inverse = RAISE / (t_hi + t_lo);
+        reals hi = __builtin_convertvector(inverse, reals);
+#if SOFTMAX_CY_REAL_BITS == 32
+        reals lo = __builtin_convertvector(inverse - __builtin_convertvector(hi, doubles), reals);
+#else
+        doubles one = hi / RAISE, product = one * t_hi;
+        reals lo = hi * (((1 - product) - doubles_product_error(one, t_hi, product)) - one * t_lo);
+#endif
+        memcpy((char *)&all.hi + start * sizeof(real), &hi, sizeof hi);
+        memcpy((char *)&all.lo + start * sizeof(real), &lo, sizeof lo);
     }
-    reciprocals all = {v_load(hi), v_load(lo)};
     return all;
 }
 

@@ -108,10 +108,32 @@ cdef inline Terms terms_loop(
     return s
 
 
-cdef inline Terms block_terms(
+cdef inline Terms any_block(
     const char *x, char *e, Py_ssize_t count, Shift shift, real top, TermSum which, Soon soon
 ) noexcept nogil:
-    """The terms of a block; exponentials that are written down go to e (x itself, if need be)."""
     if is_plain(shift):
         return terms_loop(x, e, count, shift, top, which, True, soon)
     return terms_loop(x, e, count, shift, top, which, False, soon)
+
+
+# Functions, not inline ones: the loops are long, and several places use them.
+
+cdef Terms block_exponentials(const char *x, char *e, Py_ssize_t count, Shift shift) noexcept nogil:
+    """The terms of a block, whose exponentials are written to e (x itself, if need be)."""
+    cdef Soon nothing = Soon(x=NULL, out=NULL)
+    return any_block(x, e, count, shift, 0, EXPONENTIALS, nothing)
+
+
+cdef Terms block_exponentials_alone(const char *x, Py_ssize_t count, Shift shift) noexcept nogil:
+    cdef Soon nothing = Soon(x=NULL, out=NULL)
+    return any_block(x, NULL, count, shift, 0, EXPONENTIALS_ALONE, nothing)
+
+
+cdef Terms block_below_top(const char *x, Py_ssize_t count, Shift shift, real top) noexcept nogil:
+    cdef Soon nothing = Soon(x=NULL, out=NULL)
+    return any_block(x, NULL, count, shift, top, BELOW_TOP, nothing)
+
+
+cdef Terms block_below_top_kept(const char *x, char *e, Py_ssize_t count, Shift shift, real top) noexcept nogil:
+    cdef Soon nothing = Soon(x=NULL, out=NULL)
+    return any_block(x, e, count, shift, top, BELOW_TOP_KEPT, nothing)

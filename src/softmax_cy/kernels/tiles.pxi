@@ -17,22 +17,22 @@ cdef struct Tile:
     char[TILE_BYTES + CACHE_LINE] bytes
 
 
-cdef inline bint fit_a_tile(const Slices *slices) noexcept nogil:
-    return slices.length * LANES * <Py_ssize_t> sizeof(real) <= TILE_BYTES
-
-
-cdef inline bint are_short_columns(const Slices *slices, bint one_result) noexcept nogil:
-    return slices.count >= LANES and fit_a_tile(slices) and are_columns(slices, one_result)
-
-
-cdef inline bint are_short_rows(const Slices *slices, Py_ssize_t longest, bint one_result) noexcept nogil:
-    """Whether to take them in tiles: `longest` is where it pays."""
+cdef inline bint are_rows(const Slices *slices, bint one_result) noexcept nogil:
+    """Slices of reals side by side; `one_result` a slice, not an element."""
     return (
-        slices.keep == NULL and slices.length <= longest and fit_a_tile(slices) and slices.count >= LANES // 2
-        and contiguous(slices.x_elements)
+        slices.keep == NULL and contiguous(slices.x_elements)
         and (slices.out_elements.kind == KIND_REAL if one_result else contiguous(slices.out_elements))
         and (slices.y == NULL or contiguous(slices.y_elements))
     )
+
+
+cdef inline bint suit_tiles(const Slices *slices, Py_ssize_t longest_row, bint one_result) noexcept nogil:
+    """Columns as long as fits, and rows as long as it pays."""
+    if slices.length * LANES * <Py_ssize_t> sizeof(real) > TILE_BYTES:
+        return False
+    if slices.length <= longest_row and are_rows(slices, one_result):
+        return slices.count >= LANES // 2
+    return slices.count >= LANES and slices.length > 1 and are_columns(slices, one_result)
 
 
 cdef inline void copy_columns(
@@ -82,14 +82,13 @@ cdef inline void empty_tile(
         first += LANES
 
 
-cdef inline void all_tiles(
-    const Slices *slices, char *scratch, ColumnOperation operation, Product product, bint of_rows
-) noexcept nogil:
-    """`operation` and `product` are constants of the caller."""
+cdef void in_tiles(const Slices *slices, char *scratch, Operation operation) noexcept nogil:
+    """Slices that suit_tiles."""
     cdef Tile x_memory, y_memory
     cdef char *x = x_memory.bytes + (-<uintptr_t> x_memory.bytes % CACHE_LINE)
     cdef char *y = y_memory.bytes + (-<uintptr_t> y_memory.bytes % CACHE_LINE)
-    cdef bint one_result = operation == LOGSUMEXP_COLUMNS
+    cdef bint one_result = operation == LOGSUMEXP
+    cdef bint of_rows = are_rows(slices, one_result)
     cdef Py_ssize_t first = 0, length = slices.length, i
     cdef Py_ssize_t widest = min(<Py_ssize_t> PANEL, TILE_BYTES // (length * LANES * <Py_ssize_t> sizeof(real)))
     cdef Slices tile = slices[0]
@@ -102,54 +101,18 @@ cdef inline void all_tiles(
     tile.x_next = tile.y_next = tile.out_next = sizeof(real)
     tile.x_elements = tile.y_elements = tile.out_elements = &elements
     tile.out = y if one_result else x
-    tile.y = y if operation == PRODUCT_COLUMNS else NULL
+    tile.y = y if is_product(operation) else NULL
     while first < slices.count:
         width = <int> min((slices.count - first + LANES - 1) // LANES, widest)
         tile.count = min(slices.count - first, width * LANES)
         elements.strides[0] = width * LANES * <Py_ssize_t> sizeof(real)
-        fill_tile(
-            slices.x + first * slices.x_next, slices.x_next, slices.x_elements, &tile, x, of_rows)
-        if operation == PRODUCT_COLUMNS:
+        fill_tile(slices.x + first * slices.x_next, slices.x_next, slices.x_elements, &tile, x, of_rows)
+        if is_product(operation):
             fill_tile(slices.y + first * slices.y_next, slices.y_next, slices.y_elements, &tile, y, of_rows)
-        do_panel(&tile, 0, width, True, scratch, operation, product)
+        do_panel(&tile, 0, width, True, scratch, operation)
         if one_result:
             for i in range(tile.count):
-                memcpy(
-                    slices.out + (first + i) * slices.out_next, y + i * <Py_ssize_t> sizeof(real), sizeof(real))
+                memcpy(slices.out + (first + i) * slices.out_next, y + i * <Py_ssize_t> sizeof(real), sizeof(real))
         else:
             empty_tile(&tile, slices.out + first * slices.out_next, slices.out_next, slices.out_elements, of_rows)
         first += tile.count
-
-
-cdef void softmax_tiles(const Slices *slices, char *scratch, bint of_rows) noexcept nogil:
-    all_tiles(slices, scratch, SOFTMAX_COLUMNS, SOFTMAX_PRODUCT, of_rows)
-
-
-cdef void log_softmax_tiles(const Slices *slices, char *scratch, bint of_rows) noexcept nogil:
-    all_tiles(slices, scratch, LOG_SOFTMAX_COLUMNS, SOFTMAX_PRODUCT, of_rows)
-
-
-cdef void logsumexp_tiles(const Slices *slices, char *scratch, bint of_rows) noexcept nogil:
-    all_tiles(slices, scratch, LOGSUMEXP_COLUMNS, SOFTMAX_PRODUCT, of_rows)
-
-
-cdef void softmax_product_tiles(const Slices *slices, char *scratch, bint of_rows) noexcept nogil:
-    all_tiles(slices, scratch, PRODUCT_COLUMNS, SOFTMAX_PRODUCT, of_rows)
-
-
-cdef void log_softmax_vjp_tiles(const Slices *slices, char *scratch, bint of_rows) noexcept nogil:
-    all_tiles(slices, scratch, PRODUCT_COLUMNS, LOG_SOFTMAX_VJP, of_rows)
-
-
-cdef void log_softmax_jvp_tiles(const Slices *slices, char *scratch, bint of_rows) noexcept nogil:
-    all_tiles(slices, scratch, PRODUCT_COLUMNS, LOG_SOFTMAX_JVP, of_rows)
-
-
-cdef inline void product_tiles(const Slices *slices, char *scratch, Product product, bint of_rows) noexcept nogil:
-    """`product` is a constant of the caller."""
-    if product == SOFTMAX_PRODUCT:
-        softmax_product_tiles(slices, scratch, of_rows)
-    elif product == LOG_SOFTMAX_VJP:
-        log_softmax_vjp_tiles(slices, scratch, of_rows)
-    else:
-        log_softmax_jvp_tiles(slices, scratch, of_rows)

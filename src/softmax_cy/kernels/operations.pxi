@@ -1,0 +1,14 @@
+# What can be done to slices with the same walks: constants that inline functions are given.
+
+cdef enum Operation:
+    SOFTMAX
+    LOG_SOFTMAX
+    LOGSUMEXP
+    SOFTMAX_PRODUCT
+    LOG_SOFTMAX_VJP
+    LOG_SOFTMAX_JVP
+
+
+cdef inline bint is_product(Operation operation) noexcept nogil:
+    """Whether there are two inputs."""
+    return operation == SOFTMAX_PRODUCT or operation == LOG_SOFTMAX_VJP or operation == LOG_SOFTMAX_JVP
