@@ -69,7 +69,10 @@ cdef LogSum log_sum(const Slice *s, real top, char *scratch) noexcept nogil:
 
 
 cdef inline vreal log_quotient(vreal x, vreal top, vreal over, real scale) noexcept nogil:
-    """scale * (x - top) - over. The difference may be too large for a number until it is scaled, and half of it is not."""
+    """scale * (x - top) - over.
+
+    The difference may be too large for a number until it is scaled; half of it is not.
+    """
     cdef real half = 0.5 if scale < 1 else 1
     x = v_sub(v_mul(x, v_set(half)), v_mul(top, v_set(half)))
     return v_fma(v_set(scale / half), x, v_sub(v_set(0), over))

@@ -181,7 +181,8 @@ cdef inline void product_slices(const Slices *all, Operation operation) noexcept
         return
     for i in range(all.count):
         product_slice(
-            all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, aligned(&memory), operation)
+            all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, aligned(&memory),
+            operation)
 
 
 cdef void softmax_product_slices(const Slices *slices) noexcept nogil:

@@ -1,9 +1,9 @@
 # Short slices, as columns in scratch, a tile at a time: rows are turned into columns, columns are copied, so that their
 # elements no longer compete for the same lines of the cache.
 #
-# A vector that holds elements of one slice is a bad fit for a short one: its last part is empty, and the maximum and the
-# sum across its lanes, the quotient's reciprocal and a logarithm are waited for, or taken, once a slice. With a slice a
-# lane all of that is done for a vector of slices at once, and the bits are those of a row (columns.pxi).
+# A vector that holds elements of one slice is a bad fit for a short one: its last part is empty, and the maximum and
+# the sum across its lanes, the quotient's reciprocal and a logarithm are waited for, or taken, once a slice. With a
+# slice a lane all of that is done for a vector of slices at once, and the bits are those of a row (columns.pxi).
 
 cdef enum:
     TILE_BYTES = 16384
