@@ -290,9 +290,25 @@ def test_scale_is_converted_to_the_dtype_of_the_computation(operation, variant, 
 @any_operation
 def test_scale_may_be_any_real_number(operation, dtype):
     x = np.array([1, 2, 4], dtype)
-    for two in (2, 2.0, np.float32(2), np.float16(2), np.int64(2), np.array(2.0)):
+    for two in (2, 2.0, np.float32(2), np.float16(2), np.int64(2), np.array(2.0), BFLOAT16.type(2)):
         assert bits(operation(x, scale=two)) == bits(operation(x, scale=2.0))
     assert bits(operation(x, scale=1)) == bits(operation(x))
+
+
+@same_shape
+def test_a_small_scale_of_numbers_far_apart(operation, variant, dtype):
+    """Their difference is too large for the dtype, and what the scale makes of it is not."""
+    largest = np.finfo(dtype).max
+    x = np.array([0.9 * largest, -0.9 * largest], dtype)
+    scale = float(3 / largest)
+    assert twin.ulps(operation(x, scale=scale), getattr(twin, operation.__name__)(x, scale=scale)) <= 2
+
+
+@any_operation
+@pytest.mark.parametrize("scale", [np.complex64(2), np.array("2"), np.array([2.0]), "2", b"2"], ids=repr)
+def test_scale_is_not_made_a_real_number(operation, scale):
+    with pytest.raises(TypeError, match="scale must be a real number"):
+        operation([1.0, 2.0], scale=scale)
 
 
 @any_operation

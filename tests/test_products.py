@@ -955,3 +955,10 @@ def test_signature(product):
         product(V, Y, dim=1)
     with pytest.raises(TypeError):
         product(V)
+
+
+@pytest.mark.parametrize("operation", [softmax_vjp, softmax_jvp, log_softmax_vjp, log_softmax_jvp])
+def test_more_axes_than_numpy_broadcasts(operation):
+    y = np.full((1,) * 62 + (2,), 0.5)
+    assert_equal = np.testing.assert_array_equal
+    assert_equal(operation(np.array([1.0, 3.0]), y).ravel(), operation(np.array([1.0, 3.0]), [0.5, 0.5]))

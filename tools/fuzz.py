@@ -712,8 +712,8 @@ class Expected:
         if self.name in PRODUCTS:
             self.second = as_array(options[INPUTS[self.name][1]])
             given = [options[key] for key in INPUTS[self.name]]
-            dtypes = [v.dtype.newbyteorder("=") for v in given if isinstance(v, np.ndarray)]
-            if not (len(dtypes) == 2 and dtypes[0] == dtypes[1]):
+            dtypes = [np.asarray(v).dtype.newbyteorder("=") for v in given]
+            if dtypes[0] != dtypes[1]:
                 self.dtype = max(
                     computed_dtype(first.dtype), computed_dtype(self.second.dtype), key=lambda d: d.itemsize
                 )
@@ -723,8 +723,6 @@ class Expected:
                 shape = broadcast_shapes(shape, self.second.shape)
             except ValueError:
                 raise Unknown from None
-        elif not hasattr(options[INPUTS[self.name][0]], "dtype") and options.get("dtype") is None:
-            self.dtype = computed_dtype(first.dtype)
         self.computed = computed_dtype(self.dtype)
         axes = axis_of(program.arguments.get("axis", "-1"), shape)
         if axes is None:

@@ -130,7 +130,8 @@ cdef double real_number(object number, str name) except? -1:
     """One that is too large is infinite."""
     if type(number) is not float and type(number) is not int:
         # NumPy would make numbers of complex ones, of strings and of arrays.
-        if np.ndim(number) or np.asarray(number).dtype.kind not in "biufO":
+        array = np.asarray(number)
+        if array.ndim or not (array.dtype.kind in "biufO" or is_half(array.dtype)):
             raise TypeError(f"{name} must be a real number, got {number!r}")
     try:
         return number

@@ -188,7 +188,7 @@ cdef class Problem:
                 f"{self.shape} for probabilities")
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-        self.reduction = reduction
+        self.reduction = str(reduction)
         self.smoothing = checked_smoothing(label_smoothing)
         if self.logits.ndim == 0:
             self.logits = self.logits.reshape(1)
