@@ -143,7 +143,7 @@ cdef double real_number(object number, str name) except? -1:
 
 cdef double checked_scale(object scale, int computed) except -1:
     """The scale as the kernels see it."""
-    cdef double value = real_number(scale, "scale")
+    cdef double value = <double> scale if type(scale) is float else real_number(scale, "scale")
     if computed == cnp.NPY_FLOAT:
         value = <float> value
     if not 0 < value < INFINITY:

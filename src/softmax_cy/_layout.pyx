@@ -30,6 +30,10 @@ from softmax_cy.kernels.kinds cimport (
 cnp.import_array()
 
 
+# The default: the interpreter has one such integer, so most calls can be told by it.
+cdef object LAST = -1
+
+
 cdef int slice_axis(object axis, int ndim) except -1:
     """One axis, counted from the front. A 0-d array counts as one element along one axis."""
     cdef Py_ssize_t index
@@ -47,6 +51,8 @@ cdef int slice_axis(object axis, int ndim) except -1:
 cdef uint64_t slice_axes(object axis, int ndim) except? 0xFFFFFFFFFFFFFFFF:
     """The axes that make a slice: an integer's, a tuple's, or all of them for None."""
     cdef uint64_t axes = 0, bit
+    if axis is LAST and ndim > 0:
+        return <uint64_t> 1 << (ndim - 1)
     if axis is None:
         return (<uint64_t> 1 << (max(ndim, 1) - 1) << 1) - 1
     if not isinstance(axis, tuple):

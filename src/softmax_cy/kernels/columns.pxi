@@ -250,7 +250,7 @@ cdef inline vreal column_result(
     vreal x, vreal y, const Column *c, real scale, Operation operation, bint kept
 ) noexcept nogil:
     if operation == SOFTMAX:
-        return finished(x, c.shifts, c.r, kept)
+        return reciprocals_times(c.r, x if kept else exp_shifted(x, c.shifts, False).value)
     if operation == LOG_SOFTMAX:
         return log_quotient(x, c.top, c.over, scale)
     return product_of(x, y, c.centre, c.sum_, scale, c.shifts, operation)

@@ -32,8 +32,6 @@ INLINE chunk_of_32_bits chunk_from_half(chunk_of_32_bits half) {
     return sign | chunk_select((chunk_of_32_bits)(magnitude >= 0x7c00 << 13), magnitude | 0x7f800000, finite);
 }
 
-INLINE chunk_of_32_bits chunk_from_bfloat(chunk_of_32_bits bfloat) { return bfloat << 16; }
-
 /* Rounded to the nearest, ties to even. */
 INLINE chunk_of_32_bits chunk_to_half(chunk_of_32_bits bits) {
     chunk_of_32_bits sign = bits & 0x80000000, magnitude = bits ^ sign;
@@ -49,6 +47,55 @@ INLINE chunk_of_32_bits chunk_to_half(chunk_of_32_bits bits) {
 INLINE chunk_of_32_bits chunk_to_bfloat(chunk_of_32_bits bits) {
     chunk_of_32_bits rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
     return chunk_select((chunk_of_32_bits)((bits & 0x7fffffff) > 0x7f800000), bits >> 16 | 0x40, rounded);
+}
+
+#if defined(__AVX512F__)
+/* The hardware's own, to the same bits. */
+INLINE chunk_of_floats floats_from_halves(chunk_of_16_bits halves) {
+    return (chunk_of_floats)_mm512_cvtph_ps((__m256i)halves);
+}
+
+INLINE chunk_of_16_bits halves_from_floats(chunk_of_32_bits bits) {
+    return (chunk_of_16_bits)_mm512_cvtps_ph((__m512)bits, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+#elif defined(__F16C__)
+INLINE chunk_of_floats floats_from_halves(chunk_of_16_bits halves) {
+    __m128i eight[2];
+    __m256 floats[2];
+    chunk_of_floats all;
+    memcpy(eight, &halves, sizeof eight);
+    floats[0] = _mm256_cvtph_ps(eight[0]);
+    floats[1] = _mm256_cvtph_ps(eight[1]);
+    memcpy(&all, floats, sizeof all);
+    return all;
+}
+
+INLINE chunk_of_16_bits halves_from_floats(chunk_of_32_bits bits) {
+    __m256 floats[2];
+    __m128i eight[2];
+    chunk_of_16_bits all;
+    memcpy(floats, &bits, sizeof floats);
+    eight[0] = _mm256_cvtps_ph(floats[0], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    eight[1] = _mm256_cvtps_ph(floats[1], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    memcpy(&all, eight, sizeof all);
+    return all;
+}
+#else
+INLINE chunk_of_floats floats_from_halves(chunk_of_16_bits halves) {
+    return (chunk_of_floats)chunk_from_half(__builtin_convertvector(halves, chunk_of_32_bits));
+}
+
+INLINE chunk_of_16_bits halves_from_floats(chunk_of_32_bits bits) {
+    return __builtin_convertvector(chunk_to_half(bits), chunk_of_16_bits);
+}
+#endif
+
+INLINE chunk_of_floats floats_from_bfloats(chunk_of_16_bits bfloats) {
+    return (chunk_of_floats)(__builtin_convertvector(bfloats, chunk_of_32_bits) << 16);
+}
+
+INLINE chunk_of_16_bits bfloats_from_floats(chunk_of_32_bits bits) {
+    return __builtin_convertvector(chunk_to_bfloat(bits), chunk_of_16_bits);
 }
 
 /* Reads and writes CHUNK elements, or as many as are left: no byte beyond them. */
@@ -74,11 +121,9 @@ typedef real chunk_of_reals __attribute__((vector_size(CHUNK * sizeof(real))));
 
 #define FLOATS_FROM(CONVERT)                                                                                          \
     EACH_CHUNK(chunk_of_16_bits, chunk_of_reals,                                                                      \
-               after = __builtin_convertvector(                                                                       \
-                   (chunk_of_floats)CONVERT(__builtin_convertvector(before, chunk_of_32_bits)), chunk_of_reals);)
+               after = __builtin_convertvector(CONVERT(before), chunk_of_reals);)
 #define FLOATS_TO(CONVERT)                                                                                            \
-    EACH_CHUNK(chunk_of_32_bits, chunk_of_16_bits,                                                                    \
-               after = __builtin_convertvector(CONVERT(before), chunk_of_16_bits);)
+    EACH_CHUNK(chunk_of_32_bits, chunk_of_16_bits, after = CONVERT(before);)
 #define NUMBERS_FROM(TYPE, TRUTH)                                                                                          \
     {                                                                                                                 \
         struct {                                                                                                      \
@@ -92,9 +137,9 @@ typedef real chunk_of_reals __attribute__((vector_size(CHUNK * sizeof(real))));
 static void widen(const char *from, int kind, char *to, ptrdiff_t count) {
     switch (kind & ~KIND_SWAPPED) {
     case KIND_FLOAT16:
-        FLOATS_FROM(chunk_from_half)
+        FLOATS_FROM(floats_from_halves)
     case KIND_BFLOAT16:
-        FLOATS_FROM(chunk_from_bfloat)
+        FLOATS_FROM(floats_from_bfloats)
     case KIND_FLOAT32:
         NUMBERS_FROM(float, )
     case KIND_FLOAT64:
@@ -124,9 +169,9 @@ static void widen(const char *from, int kind, char *to, ptrdiff_t count) {
 static void narrow(const char *from, int kind, char *to, ptrdiff_t count) {
 #if SOFTMAX_CY_REAL_BITS == 32
     if (kind == KIND_FLOAT16) {
-        FLOATS_TO(chunk_to_half)
+        FLOATS_TO(halves_from_floats)
     }
-    FLOATS_TO(chunk_to_bfloat)
+    FLOATS_TO(bfloats_from_floats)
 #else
     (void)from, (void)kind, (void)to, (void)count; /* only float kernels have 16-bit results */
 #endif

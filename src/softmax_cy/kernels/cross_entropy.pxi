@@ -113,13 +113,18 @@ cdef inline reciprocals reciprocals_of(LogSum sum_) noexcept nogil:
     return reciprocal_in_all_lanes(reciprocal_of(sum_, largest_exponential(sum_.top, shift_to(sum_.top, 1))))
 
 
+cdef inline real probability_of(real x, LogSum sum_) noexcept nogil:
+    cdef Shifts shifts = shifts_to(v_set(sum_.top), 1)
+    return v_first(reciprocals_times(reciprocals_of(sum_), exp_shifted(v_set(x), shifts, False).value))
+
+
 cdef inline void gradient(
     const CrossEntropySlices *all, const Slice *s, const char *target, LogSum sum_, real coefficient_sum,
     char *scratch, char *spare,
 ) noexcept nogil:
     """p_c * coefficient_sum less the part of the coefficients that is not an index, times the factor."""
     cdef char *half = scratch + BLOCK_BYTES // 2
-    cdef Shifts shifts = shifts_to(v_set(sum_.top), 1)
+    cdef Shift shift = shift_to(sum_.top, 1)
     cdef reciprocals r = reciprocals_of(sum_)
     cdef Py_ssize_t start = 0, count, i, lanes
     cdef Coefficients c
@@ -128,13 +133,14 @@ cdef inline void gradient(
     cdef vreal a
     while start < all.length:
         count = half_block_at(start, all.length)
-        x = <const real *> fetch(s, start, count, scratch)
+        block_exponentials(fetch(s, start, count, scratch), scratch, count, shift)
+        x = <const real *> scratch
         c = block_coefficients(all, target, start, count, half, spare)
         q = <real *> room_for(s, start, scratch)
         i = 0
         while i < count:
             lanes = min(count - i, LANES)
-            a = finished(v_load_first(x + i, lanes, 0), shifts, r, False)
+            a = reciprocals_times(r, v_load_first(x + i, lanes, 0))
             a = v_sub(v_mul(a, v_set(coefficient_sum)), coefficients_at(c, i, lanes))
             v_store_first(q + i, v_mul(a, v_set(<real> all.grad_factor)), lanes)
             i += LANES
@@ -210,7 +216,7 @@ cdef void cross_entropy_slice(
     if all.grad != NULL:
         gradient(all, &s, target, sum_, coefficient_sum, scratch, spare)
         if is_index:
-            p = v_first(finished(v_set(x_index), shifts_to(v_set(top), 1), reciprocals_of(sum_), False))
+            p = probability_of(x_index, sum_)
             value = gradient_at_index(all, x_index, p, sum_, weight, of_index)
             scatter_value(value, s.out, all.grad_elements, index, 1)
 

@@ -8,7 +8,14 @@ from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcpy, memset
 
-from softmax_cy.kernels.table cimport CrossEntropySlices, Elements, JacobianRows, KernelTable, Slices
+from softmax_cy.kernels.table cimport (
+    CrossEntropySlices,
+    Elements,
+    JacobianRows,
+    KernelTable,
+    Slices,
+    SlicesKernel,
+)
 
 include "simd.pxi"
 include "operations.pxi"
@@ -20,6 +27,7 @@ include "log.pxi"
 include "products.pxi"
 include "columns.pxi"
 include "tiles.pxi"
+include "gathered.pxi"
 include "jacobian.pxi"
 include "cross_entropy.pxi"
 

@@ -183,8 +183,10 @@ cdef void log_softmax_slices(const Slices *slices) noexcept nogil:
         in_tiles(slices, aligned(&memory), LOG_SOFTMAX)
     elif are_columns(slices, False):
         in_panels(slices, aligned(&memory), LOG_SOFTMAX)
-    elif are_blocks(slices) and contiguous(slices.out_elements):
+    elif slices.count > 1 and are_blocks(slices) and contiguous(slices.out_elements):
         log_groups(slices, aligned(&memory), False)
+    elif suit_gathering(slices) and not are_rows(slices, False):
+        as_gathered(slices, log_softmax_slices, False)
     else:
         for i in range(slices.count):
             s = slice_at(slices, i)
@@ -201,8 +203,10 @@ cdef void logsumexp_slices(const Slices *slices) noexcept nogil:
         in_tiles(slices, aligned(&memory), LOGSUMEXP)
     elif are_columns(slices, True):
         in_panels(slices, aligned(&memory), LOGSUMEXP)
-    elif are_blocks(slices):
+    elif slices.count > 1 and are_blocks(slices):
         log_groups(slices, aligned(&memory), True)
+    elif suit_gathering(slices) and not are_rows(slices, True):
+        as_gathered(slices, logsumexp_slices, True)
     else:
         for i in range(slices.count):
             s = slice_at(slices, i)

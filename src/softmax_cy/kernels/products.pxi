@@ -170,28 +170,30 @@ cdef inline void product_slice(
         start += count
 
 
-cdef inline void product_slices(const Slices *all, Operation operation) noexcept nogil:
+cdef inline void product_slices(const Slices *all, Operation operation, SlicesKernel kernel) noexcept nogil:
+    """`operation` is what `kernel` does."""
     cdef Scratch memory
     cdef Py_ssize_t i
     if suit_tiles(all, PRODUCT_TILES, False):
         in_tiles(all, aligned(&memory), operation)
-        return
-    if are_columns(all, False):
+    elif are_columns(all, False):
         in_panels(all, aligned(&memory), operation)
-        return
-    for i in range(all.count):
-        product_slice(
-            all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, aligned(&memory),
-            operation)
+    elif suit_gathering(all) and not are_rows(all, False):
+        as_gathered(all, kernel, False)
+    else:
+        for i in range(all.count):
+            product_slice(
+                all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, aligned(&memory),
+                operation)
 
 
 cdef void softmax_product_slices(const Slices *slices) noexcept nogil:
-    product_slices(slices, SOFTMAX_PRODUCT)
+    product_slices(slices, SOFTMAX_PRODUCT, softmax_product_slices)
 
 
 cdef void log_softmax_vjp_slices(const Slices *slices) noexcept nogil:
-    product_slices(slices, LOG_SOFTMAX_VJP)
+    product_slices(slices, LOG_SOFTMAX_VJP, log_softmax_vjp_slices)
 
 
 cdef void log_softmax_jvp_slices(const Slices *slices) noexcept nogil:
-    product_slices(slices, LOG_SOFTMAX_JVP)
+    product_slices(slices, LOG_SOFTMAX_JVP, log_softmax_jvp_slices)

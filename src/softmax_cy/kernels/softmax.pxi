@@ -36,31 +36,23 @@ cdef inline real block_max(const char *x, Py_ssize_t count, real top) noexcept n
     return v_max_across(v_max(v_max(a, b), v_max(c, d)))
 
 
-cdef inline vreal finished(vreal a, Shifts shifts, reciprocals r, bint kept) noexcept nogil:
-    """The quotient, from a kept exponential or from x."""
-    return reciprocals_times(r, a if kept else exp_shifted(a, shifts, False).value)
-
-
-cdef inline void block_finish(
-    const char *source, char *out, Py_ssize_t count, Shift shift, reciprocal r, bint kept, bint stream
-) noexcept nogil:
-    """The quotients, side by side, from what lies side by side at `source` (out itself, if need be)."""
-    cdef const real *p = <const real *> source
+cdef inline void block_finish(const char *kept, char *out, Py_ssize_t count, reciprocal r, bint stream) noexcept nogil:
+    """The quotients, side by side, from the exponentials that lie side by side at `kept` (out itself, if need be)."""
+    cdef const real *p = <const real *> kept
     cdef real *q = <real *> out
-    cdef Shifts shifts = in_all_lanes(shift)
     cdef reciprocals rs = reciprocal_in_all_lanes(r)
     cdef Py_ssize_t i = elements_to_line(out, count)
     if i:
-        v_store_first(q, finished(v_load_first(p, i, 0), shifts, rs, kept), i)
+        v_store_first(q, reciprocals_times(rs, v_load_first(p, i, 0)), i)
     if stream and <uintptr_t> (q + i) % CACHE_LINE == 0:
         while i + LANES <= count:
-            v_stream(q + i, finished(v_load(p + i), shifts, rs, kept))
+            v_stream(q + i, reciprocals_times(rs, v_load(p + i)))
             i += LANES
     while i + LANES <= count:
-        v_store(q + i, finished(v_load(p + i), shifts, rs, kept))
+        v_store(q + i, reciprocals_times(rs, v_load(p + i)))
         i += LANES
     if i < count:
-        v_store_first(q + i, finished(v_load_first(p + i, count - i, 0), shifts, rs, kept), count - i)
+        v_store_first(q + i, reciprocals_times(rs, v_load_first(p + i, count - i, 0)), count - i)
 
 
 cdef inline real slice_max(const Slice *s, char *scratch) noexcept nogil:
@@ -96,6 +88,8 @@ cdef inline void start_group(Group *group, const Slices *slices, Py_ssize_t firs
     group.x = slices.x + first * slices.x_next
     group.out = slices.out + first * slices.out_next
     group.count = max(0, min(size, slices.count - first))
+    if group.count == 0:
+        return
     for i in range(group.count):
         group.tops[i] = block_max(group.x + i * slices.x_next, slices.length, -INFINITY)
     for i in range(group.count, LANES):
@@ -145,9 +139,7 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
             if has_softmax(group.tops[i]):
                 kept = scratch + i * row if in_scratch else group.out + i * slices.out_next
                 block_finish(
-                    kept, group.out + i * slices.out_next, length,
-                    shift_at(&group.shifts, i), reciprocal_at(&r, i), True, slices.stream,
-                )
+                    kept, group.out + i * slices.out_next, length, reciprocal_at(&r, i), slices.stream)
             else:
                 s = slice_at(slices, first + i)
                 deliver_value(&s, scratch, NAN, 0)
@@ -159,20 +151,27 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     """A slice of any length and strides, in blocks."""
     cdef Py_ssize_t length = s.all.length
     cdef Py_ssize_t start, count
-    cdef real top = slice_max(s, scratch)
-    cdef const char *block
+    cdef real top
+    cdef const char *block = NULL
     cdef char *kept = NULL
     cdef char *target
     cdef Shift shift
     cdef Terms terms
     cdef total t, of_block
     cdef reciprocal r
+    if length <= block_length():
+        # One block is brought side by side once.
+        kept = scratch
+        block = fetch(s, 0, length, scratch)
+        top = block_max(block, length, -INFINITY)
+    else:
+        top = slice_max(s, scratch)
     if not has_softmax(top):
         deliver_value(s, scratch, NAN if anything_kept(s) else 0, 0)
         return
     shift = shift_to(top, s.all.scale)
-    if length <= block_length():
-        kept = scratch
+    if kept == scratch:
+        pass
     elif (
         room_for(s, 0, scratch) == s.out and not s.all.stream
         and length * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES
@@ -183,7 +182,8 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     start = 0
     while start < length:
         count = block_at(start, length)
-        block = fetch(s, start, count, scratch)
+        if kept != scratch:
+            block = fetch(s, start, count, scratch)
         if kept != NULL:
             target = kept + start * <Py_ssize_t> sizeof(real)
             terms = block_exponentials(block, target, count, shift)
@@ -200,10 +200,10 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
         target = room_for(s, start, scratch)
         if kept != NULL:
             block = kept + start * <Py_ssize_t> sizeof(real)
-            block_finish(block, target, count, shift, r, True, s.all.stream and target != scratch)
         else:
-            block = fetch(s, start, count, scratch)
-            block_finish(block, target, count, shift, r, False, s.all.stream and target != scratch)
+            block_exponentials(fetch(s, start, count, scratch), scratch, count, shift)
+            block = scratch
+        block_finish(block, target, count, r, s.all.stream and target != scratch)
         deliver(s, start, count, scratch, 0)
         start += count
 
@@ -215,10 +215,12 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
     cdef Py_ssize_t i
     if suit_tiles(slices, SOFTMAX_TILES, False):
         in_tiles(slices, scratch, SOFTMAX)
-    elif are_blocks(slices) and contiguous(slices.out_elements):
+    elif slices.count > 1 and are_blocks(slices) and contiguous(slices.out_elements):
         softmax_groups(slices, scratch)
     elif are_columns(slices, False):
         in_panels(slices, scratch, SOFTMAX)
+    elif suit_gathering(slices) and not are_rows(slices, False):
+        as_gathered(slices, softmax_slices, False)
     else:
         for i in range(slices.count):
             s = slice_at(slices, i)
