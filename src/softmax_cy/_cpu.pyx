@@ -1,6 +1,6 @@
 """What this CPU and its operating system can run. Built with baseline flags: it runs everywhere."""
 
-from pathlib import Path
+import os
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -84,10 +84,12 @@ def cache_bytes():
     Linux's own figure, not the C library's: in a virtual machine that one can be the sum over the host's sockets.
     """
     sizes = [usual := 32 * 1024 * 1024]
-    for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+    folder = "/sys/devices/system/cpu/cpu0/cache"
+    # No pathlib: to import it would take longer than all the rest of this package.
+    for index in os.listdir(folder) if os.path.isdir(folder) else []:
         try:
-            text = index.read_text().strip()
-            sizes.append(int(text.removesuffix("K")) * 1024)
+            with open(f"{folder}/{index}/size", encoding="ascii") as file:
+                sizes.append(int(file.read().strip().removesuffix("K")) * 1024)
         except (OSError, ValueError):
             continue
     return max(sizes[1:], default=usual)

@@ -308,8 +308,8 @@ cdef inline void log_panel(
     cdef int v
     for v in range(width):
         sums = column_terms(panel, v, whole, columns[v], BELOW_TOP, False)
-        sums.sum_ = totals_log(
-            &sums.ties, &sums.sum_, exp_shifted(columns[v].top, columns[v].shifts, False).value)
+        sums.sum_ = totals_over(&sums.sum_, exp_shifted(columns[v].top, columns[v].shifts, False).value)
+        sums.sum_ = totals_log(&sums.ties, &sums.sum_)
         columns[v].over = totals_rounded(&sums.sum_)
         if one_result:
             for lane in range(panel.lanes):

@@ -97,20 +97,16 @@ cdef inline Sums sums_of(
     return result
 
 
-cdef inline reciprocal reciprocal_of(LogSum sum_, double largest) noexcept nogil:
-    """One over the sum of all exponentials, of which `largest` is one."""
+cdef inline reciprocals reciprocals_of(LogSum sum_) noexcept nogil:
+    """One over the sum of all exponentials, as shift_to(top) raises them."""
+    cdef double largest = largest_exponential(sum_.top, shift_to(sum_.top, 1))
     cdef total t
     t.hi = sum_.ties
     t.lo = 0
     t = total_add(t, sum_.others)
     t.hi *= largest
     t.lo *= largest
-    return total_reciprocal(t)
-
-
-cdef inline reciprocals reciprocals_of(LogSum sum_) noexcept nogil:
-    """The same for exponentials raised as shift_to(top) raises them."""
-    return reciprocal_in_all_lanes(reciprocal_of(sum_, largest_exponential(sum_.top, shift_to(sum_.top, 1))))
+    return reciprocal_in_all_lanes(total_reciprocal(t))
 
 
 cdef inline real probability_of(real x, LogSum sum_) noexcept nogil:
@@ -171,9 +167,9 @@ cdef inline real rounded_sum(double a, real b, total t) noexcept nogil:
 
 
 cdef void cross_entropy_slice(
-    const CrossEntropySlices *all, const Slices *geometry, Py_ssize_t i, char *scratch, char *spare
+    const CrossEntropySlices *all, const Slices *logits, Py_ssize_t i, char *scratch, char *spare
 ) noexcept nogil:
-    cdef Slice s = slice_at(geometry, i)
+    cdef Slice s = slice_at(logits, i)
     cdef const char *target = all.target + i * all.target_next
     cdef char *loss_at = all.loss + i * all.loss_next
     cdef bint is_index = all.target_elements == NULL
@@ -255,7 +251,7 @@ cdef struct Target:
 
 
 cdef void cross_entropy_groups(
-    const CrossEntropySlices *all, const Slices *geometry, char *scratch, char *spare
+    const CrossEntropySlices *all, const Slices *logits, char *scratch, char *spare
 ) noexcept nogil:
     """Slices that are_usual, in groups: one logarithm, a slice a lane, for all of a group."""
     cdef Py_ssize_t length = all.length
@@ -269,7 +265,8 @@ cdef void cross_entropy_groups(
     cdef Shifts shifts
     cdef Shift shift
     cdef vreal largest
-    cdef totals sums = totals_start(), ties = totals_start(), overs
+    cdef totals sums = totals_start(), ties = totals_start(), others, overs
+    cdef reciprocals rs
     cdef Terms terms
     cdef total some
     cdef LogSum sum_
@@ -306,15 +303,19 @@ cdef void cross_entropy_groups(
                 some.hi = v_sum_across(terms.ties)
                 some.lo = 0
                 totals_set(&ties, i, some)
-        overs = totals_log(&ties, &sums, largest)
+        others = totals_over(&sums, largest)
+        overs = totals_log(&ties, &others)
+        sums = totals_add(ties, others)
+        sums = totals_times(&sums, largest)
+        rs = totals_reciprocals(&sums)
         for i in range(count):
             if not targets[i].usual:
-                cross_entropy_slice(all, geometry, first + i, scratch, spare)
+                cross_entropy_slice(all, logits, first + i, scratch, spare)
                 continue
             target = targets[i]
             sum_.top = tops[i]
             sum_.ties = totals_at(&ties, i).hi
-            sum_.others = total_over(totals_at(&sums, i), v_lane(&largest, i))
+            sum_.others = totals_at(&others, i)
             sum_.over = totals_at(&overs, i)
             loss = 0
             if target.weight != 0:
@@ -323,7 +324,7 @@ cdef void cross_entropy_groups(
             write_result(loss, all.loss + (first + i) * all.loss_next, all.loss_kind)
             if all.grad != NULL:
                 grad = all.grad + (first + i) * all.grad_next
-                r = reciprocal_of(sum_, v_lane(&largest, i))
+                r = reciprocal_at(&rs, i)
                 kept = real_element(grad, all.grad_elements, target.index)
                 p = v_first(reciprocals_times(reciprocal_in_all_lanes(r), v_set(kept)))
                 finish_gradient(grad, length, r, target.weight, <real> all.grad_factor)
@@ -333,22 +334,76 @@ cdef void cross_entropy_groups(
         first += count
 
 
+cdef inline Slices logits_of(const CrossEntropySlices *all) noexcept nogil:
+    """The logits, and the gradient as a result."""
+    cdef Slices slices
+    memset(&slices, 0, sizeof(Slices))
+    slices.x = all.x
+    slices.out = all.grad
+    slices.count = all.count
+    slices.length = all.length
+    slices.x_next = all.x_next
+    slices.out_next = all.grad_next
+    slices.x_elements = all.x_elements
+    slices.out_elements = all.grad_elements
+    slices.scale = 1
+    return slices
+
+
+cdef inline bint are_usual_columns(const CrossEntropySlices *all) noexcept nogil:
+    """Slices side by side that fit a tile, against class indices without smoothing."""
+    return (
+        all.target_elements == NULL and all.smoothing == 0 and all.count > 1
+        and all.length * LANES * <Py_ssize_t> sizeof(real) <= TILE_BYTES
+        and side_by_side(all.x_elements, all.x_next)
+        and (all.grad == NULL or side_by_side(all.grad_elements, all.grad_next))
+    )
+
+
+cdef void cross_entropy_columns(const CrossEntropySlices *all, char *scratch, char *spare) noexcept nogil:
+    """Turned into rows, a vector of slices at a time."""
+    cdef Tile rows_memory, columns_memory
+    cdef char *rows = rows_memory.bytes + (-<uintptr_t> rows_memory.bytes % CACHE_LINE)
+    cdef char *columns = columns_memory.bytes + (-<uintptr_t> columns_memory.bytes % CACHE_LINE)
+    cdef Py_ssize_t row = all.length * <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t step = LANES * <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t first = 0, offset, size
+    cdef CrossEntropySlices tile = all[0]
+    cdef Elements elements
+    cdef Slices logits
+    elements.kind = KIND_REAL
+    elements.ndim = 1
+    elements.shape[0] = all.length
+    elements.strides[0] = sizeof(real)
+    tile.x = rows
+    tile.grad = rows if all.grad != NULL else NULL
+    tile.x_next = tile.grad_next = row
+    tile.x_elements = tile.grad_elements = &elements
+    memset(columns, 0, all.length * step)
+    while first < all.count:
+        tile.count = min(all.count - first, LANES)
+        tile.target = all.target + first * all.target_next
+        tile.loss = all.loss + first * all.loss_next
+        offset = first * <Py_ssize_t> sizeof(real)
+        size = tile.count * <Py_ssize_t> sizeof(real)
+        copy_columns(all.x + offset, all.x_elements.strides[0], columns, step, all.length, size)
+        rows_from_columns(columns, step, tile.count, all.length, rows, row)
+        logits = logits_of(&tile)
+        cross_entropy_groups(&tile, &logits, scratch, spare)
+        if all.grad != NULL:
+            columns_from_rows(rows, row, tile.count, all.length, columns, step)
+            copy_columns(columns, step, all.grad + offset, all.grad_elements.strides[0], all.length, size)
+        first += tile.count
+
+
 cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
     cdef Scratch memory, more
-    cdef Slices geometry
+    cdef Slices logits = logits_of(all)
     cdef Py_ssize_t i
-    memset(&geometry, 0, sizeof(Slices))
-    geometry.x = all.x
-    geometry.out = all.grad
-    geometry.count = all.count
-    geometry.length = all.length
-    geometry.x_next = all.x_next
-    geometry.out_next = all.grad_next
-    geometry.x_elements = all.x_elements
-    geometry.out_elements = all.grad_elements
-    geometry.scale = 1
     if are_usual(all):
-        cross_entropy_groups(all, &geometry, aligned(&memory), aligned(&more))
-        return
-    for i in range(all.count):
-        cross_entropy_slice(all, &geometry, i, aligned(&memory), aligned(&more))
+        cross_entropy_groups(all, &logits, aligned(&memory), aligned(&more))
+    elif are_usual_columns(all):
+        cross_entropy_columns(all, aligned(&memory), aligned(&more))
+    else:
+        for i in range(all.count):
+            cross_entropy_slice(all, &logits, i, aligned(&memory), aligned(&more))

@@ -158,7 +158,8 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
             some.hi = v_sum_across(terms.ties)
             some.lo = 0
             totals_set(&ties, i, some)
-        sums = totals_log(&ties, &sums, exp_shifted(v_load(tops), shifts, False).value)
+        sums = totals_over(&sums, exp_shifted(v_load(tops), shifts, False).value)
+        sums = totals_log(&ties, &sums)
         for i in range(count):
             out = slices.out + (first + i) * slices.out_next
             some = totals_at(&sums, i)

@@ -315,22 +315,55 @@ INLINE total total_over(total t, double by) {
     return r;
 }
 
-/* Each t / by, and then log(count + that). */
-INLINE totals totals_log(const totals *counts, const totals *t, vreal by) {
-    real units[VREAL_BYTES / sizeof(real)];
+/* Eight of LANES reals from `start` on. */
+INLINE doubles doubles_of(vreal a, int start) {
+    real lanes[VREAL_BYTES / sizeof(real)];
+    doubles wide;
+    v_store(lanes, a);
+    for (int j = 0; j < WIDE_LANES; j++)
+        wide[j] = lanes[start + j];
+    return wide;
+}
+
+/* Each t / by: total_over. */
+INLINE totals totals_over(const totals *t, vreal by) {
     totals result;
-    v_store(units, by);
     for (int start = 0; start < LANES; start += WIDE_LANES) {
-        doubles count, hi, lo, unit;
+        doubles hi, lo, unit = doubles_of(by, start);
+        memcpy(&hi, t->hi + start, sizeof hi);
+        memcpy(&lo, t->lo + start, sizeof lo);
+        doubles quotient = hi / unit, product = quotient * unit;
+        lo = (((hi - product) - doubles_product_error(quotient, unit, product)) + lo) / unit;
+        memcpy(result.hi + start, &quotient, sizeof quotient);
+        memcpy(result.lo + start, &lo, sizeof lo);
+    }
+    return result;
+}
+
+/* Each log(count + t): total_log. */
+INLINE totals totals_log(const totals *counts, const totals *t) {
+    totals result;
+    for (int start = 0; start < LANES; start += WIDE_LANES) {
+        doubles count, hi, lo;
         memcpy(&count, counts->hi + start, sizeof count);
         memcpy(&hi, t->hi + start, sizeof hi);
         memcpy(&lo, t->lo + start, sizeof lo);
-        for (int j = 0; j < WIDE_LANES; j++)
-            unit[j] = units[start + j];
-        doubles quotient = hi / unit, product = quotient * unit;
-        lo = (((hi - product) - doubles_product_error(quotient, unit, product)) + lo) / unit;
-        log_of_doubles(count, &quotient, &lo);
-        memcpy(result.hi + start, &quotient, sizeof quotient);
+        log_of_doubles(count, &hi, &lo);
+        memcpy(result.hi + start, &hi, sizeof hi);
+        memcpy(result.lo + start, &lo, sizeof lo);
+    }
+    return result;
+}
+
+/* Each t * by, rounded. */
+INLINE totals totals_times(const totals *t, vreal by) {
+    totals result;
+    for (int start = 0; start < LANES; start += WIDE_LANES) {
+        doubles hi, lo, unit = doubles_of(by, start);
+        memcpy(&hi, t->hi + start, sizeof hi);
+        memcpy(&lo, t->lo + start, sizeof lo);
+        hi *= unit, lo *= unit;
+        memcpy(result.hi + start, &hi, sizeof hi);
         memcpy(result.lo + start, &lo, sizeof lo);
     }
     return result;
