@@ -120,7 +120,10 @@ cdef inline void gather(
 
 cdef inline real real_element(const char *slice_, const Elements *elements, Py_ssize_t i) noexcept nogil:
     cdef real value
-    gather(slice_, elements, i, 1, <char *> &value)
+    if contiguous(elements):
+        memcpy(&value, slice_ + i * <Py_ssize_t> sizeof(real), sizeof(real))
+    else:
+        gather(slice_, elements, i, 1, <char *> &value)
     return value
 
 

@@ -107,7 +107,10 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
             diagonal = scale * (y_i * true_complement(rows, scratch))
         else:
             diagonal = on_diagonal(y_i, scale, of_log)
-        scatter_value(diagonal, rows.out + i * rows.out_next, rows.out_elements, i, 1)
+        if out_contiguous:
+            memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), &diagonal, sizeof(real))
+        else:
+            scatter_value(diagonal, rows.out + i * rows.out_next, rows.out_elements, i, 1)
 
 
 cdef void jacobian_rows(const JacobianRows *rows) noexcept nogil:
