@@ -13,7 +13,7 @@ cdef ndarray as_array(object x)
 cdef int computed_in(ndarray array, str name) except -1
 cdef bint is_half(cnp.dtype dtype)
 cdef object half_dtype(ndarray array, int computed)
-cdef int check_out(object out, tuple shape, object dtype, str name) except -1
+cdef ndarray array_for(object out, tuple shape, int computed, object half, str name)
 cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind)
 cdef ndarray result_array(
     object out, int ndim, const cnp.npy_intp *shape, int computed, object half, str name

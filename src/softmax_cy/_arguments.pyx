@@ -50,7 +50,14 @@ cdef object half_dtype(ndarray array, int computed):
     return array.dtype.newbyteorder("=")
 
 
-cdef int check_out(object out, tuple shape, object dtype, str name) except -1:
+cdef ndarray array_for(object out, tuple shape, int computed, object half, str name):
+    """`out`, found fit for a result, or a new array. `half` is half_dtype."""
+    if half is not None:
+        dtype = half
+    else:
+        dtype = np.dtype(np.float32 if computed == cnp.NPY_FLOAT else np.float64)
+    if out is None:
+        return np.empty(shape, dtype)
     if not isinstance(out, ndarray):
         raise TypeError(f"{name} must be a numpy.ndarray, got {type(out).__name__}")
     if out.dtype != dtype:
@@ -59,7 +66,7 @@ cdef int check_out(object out, tuple shape, object dtype, str name) except -1:
         raise ValueError(f"{name} has shape {out.shape}, expected {shape}")
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only")
-    return 0
+    return out
 
 
 cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind):
@@ -67,15 +74,13 @@ cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind):
 
 
 cdef ndarray result_array(
-    object out, int ndim, const cnp.npy_intp *shape, int computed, object half,
-    str name,
+    object out, int ndim, const cnp.npy_intp *shape, int computed, object half, str name
 ):
-    """`out`, found fit for the result, or a new array. `half` is half_dtype."""
+    """array_for, by the C API alone in the usual case."""
     cdef ndarray array
     if half is None:
         if out is None:
             return empty(ndim, shape, computed)
-        # The usual case by the C API alone; anything else is looked at closely.
         if isinstance(out, ndarray):
             array = out
             if (
@@ -84,12 +89,7 @@ cdef ndarray result_array(
                 and cnp.PyArray_ISWRITEABLE(array)
             ):
                 return array
-    shape_ = tuple([shape[d] for d in range(ndim)])
-    dtype = np.dtype(np.float32 if computed == cnp.NPY_FLOAT else np.float64) if half is None else half
-    if out is None:
-        return np.empty(shape_, dtype)
-    check_out(out, shape_, dtype, name)
-    return out
+    return array_for(out, tuple([shape[d] for d in range(ndim)]), computed, half, name)
 
 
 cdef object checked_dtype(object dtype):

@@ -3,7 +3,7 @@
 Design:
 1. Everything is checked, each index too, before anything is written.
 2. Losses that are not asked for one by one are added as they come, a chunk of slices at a time. The chunks depend on
-   the number of slices alone, so the sum does not depend on the threads.
+   the shape alone, so the sum does not depend on the threads.
 """
 
 import operator
@@ -19,7 +19,7 @@ from numpy cimport ndarray
 
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
-from softmax_cy._arguments cimport as_array, check_out, computed_in, cost, half_dtype, kernels_for, real_number
+from softmax_cy._arguments cimport array_for, as_array, computed_in, cost, half_dtype, kernels_for, real_number
 from softmax_cy.kernels.kinds cimport KIND_FLOAT32, KIND_FLOAT64, integer_at, real_at
 from softmax_cy.kernels.table cimport CrossEntropyKernel, CrossEntropySlices, Elements
 
@@ -155,7 +155,7 @@ cdef Count check_indices(const CrossEntropyWork *work) noexcept nogil:
 
 
 cdef class Problem:
-    """The arguments, checked and never changed."""
+    """The arguments, checked."""
     cdef ndarray logits, labels     # with at least one axis
     cdef ndarray weights            # one a class, or None
     cdef tuple shape, batch         # of the logits as given, and without the axis of the classes
@@ -202,18 +202,10 @@ cdef class Problem:
             self.any_ignored = index is not None
             self.ignored = index or 0
 
-    cdef object dtype(self):
-        """Of the results."""
-        if self.half is not None:
-            return self.half
-        return np.dtype(np.float32 if self.computed == cnp.NPY_FLOAT else np.float64)
-
     cdef ndarray array(self, tuple shape, object out):
-        """`out` if it is fit for a result of this shape, or a new array."""
-        if out is None:
-            return np.empty(shape, self.dtype())
-        check_out(out, shape, self.dtype(), "out")
-        return out
+        """For a result of this shape."""
+        half = self.half
+        return array_for(out, shape, self.computed, half, "out")
 
     cdef void describe(self, CrossEntropyWork *work):
         """All of the work but where the results go."""
@@ -250,21 +242,26 @@ cdef class Problem:
             f"target{at} is {(<object> self.labels)[position]}, "
             f"expected 0 <= target < {self.logits.shape[self.index]}")
 
-    cdef void separate_from(self, ndarray result):
-        """Copy what writing to the result would destroy."""
+    cdef bint separate_from(self, ndarray result) except -1:
+        """Copy what writing to the result would destroy; whether there was anything."""
+        cdef bint any_copied = False
         if _layout.overlap_partly(self.logits, result):
             self.logits = self.logits.copy()
+            any_copied = True
         if _layout.may_overlap(self.labels, result) if self.of_indices else _layout.overlap_partly(self.labels, result):
             self.labels = self.labels.copy()
+            any_copied = True
         if self.weights is not None and _layout.may_overlap(self.weights, result):
             self.weights = self.weights.copy()
+            any_copied = True
+        return any_copied
 
 
 cdef object cross_entropies(bint with_grad, Problem problem, object out, object num_threads):
     """The loss, or the loss and the gradient."""
     cdef CrossEntropyWork work
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef ndarray grads = None, losses = None, written, sums
+    cdef ndarray grads = None, grads_ = None, losses, sums
     cdef double[FEW_CHUNKS] few_sums
     cdef Py_ssize_t chunks
     cdef Sum total
@@ -279,20 +276,14 @@ cdef object cross_entropies(bint with_grad, Problem problem, object out, object 
         divisor = count.weight.sum_ + count.weight.lost
     if with_grad:
         grads = problem.array(problem.shape, out)
-    if not with_grad or work.one_by_one:
-        losses = problem.array(problem.batch if work.one_by_one else (), None if with_grad else out)
-    else:
-        losses = problem.array((), None)
-
-    written = grads if with_grad else losses
-    problem.separate_from(written if grads is None or grads.ndim else grads.reshape(1))
-    problem.describe(&work)
-    if with_grad:
         grads_ = grads if grads.ndim else grads.reshape(1)
+    losses = problem.array(problem.batch if work.one_by_one else (), None if with_grad else out)
+
+    if problem.separate_from(grads_ if with_grad else losses):
+        problem.describe(&work)
+    if with_grad:
         work.slices.grad = cnp.PyArray_BYTES(grads_)
         _layout.slice_elements(&work.grad_elements, grads_, problem.axes)
-    else:
-        grads_ = None
     if problem.reduction == "mean":
         work.slices.grad_factor = 1 / divisor
     if work.one_by_one:

@@ -4,6 +4,7 @@
 cdef enum:
     BLOCK_BYTES = 16384     # part of the meaning of a sum: sums.h, point b. Fits a first-level cache twice.
     MOST_IN_BLOCK = 4096    # elements
+    MOST_LANES = 16         # what LANES can be
     CACHE_LINE = 64
     CONVERTED_AT_ONCE = 64  # elements
 
@@ -41,6 +42,16 @@ cdef inline Py_ssize_t elements_to_line(const char *out, Py_ssize_t count) noexc
 cdef inline bint contiguous(const Elements *elements) noexcept nogil:
     """Reals side by side."""
     return elements.kind == KIND_REAL and elements.ndim == 1 and elements.strides[0] == <Py_ssize_t> sizeof(real)
+
+
+cdef inline Elements reals(Py_ssize_t length, Py_ssize_t stride) noexcept nogil:
+    """The elements of a slice in scratch."""
+    cdef Elements elements
+    elements.kind = KIND_REAL
+    elements.ndim = 1
+    elements.shape[0] = length
+    elements.strides[0] = stride
+    return elements
 
 
 cdef inline Py_ssize_t run_at(const Elements *elements, Py_ssize_t index, Py_ssize_t *offset) noexcept nogil:

@@ -12,7 +12,6 @@
 
 cdef enum:
     PANEL = 4                   # vectors
-    MOST_LANES = 16
 
 
 cdef struct Panel:

@@ -259,16 +259,15 @@ cdef void cross_entropy_groups(
     cdef Py_ssize_t first = 0, count, i
     cdef const char *x
     cdef char *grad = NULL
-    cdef Target[MAX_GROUP] targets
+    cdef Target[MOST_LANES] targets
     cdef Target target
-    cdef real[MAX_GROUP] tops
+    cdef real[MOST_LANES] tops
     cdef Shifts shifts
     cdef Shift shift
     cdef vreal largest
     cdef totals sums = totals_start(), ties = totals_start(), others, overs
     cdef reciprocals rs
     cdef Terms terms
-    cdef total some
     cdef LogSum sum_
     cdef reciprocal r
     cdef real loss, kept
@@ -299,10 +298,7 @@ cdef void cross_entropy_groups(
                 else:
                     grad = all.grad + (first + i) * all.grad_next
                     terms = block_below_top_kept(x, grad, length, shift, tops[i])
-                totals_set(&sums, i, signed_total(terms.sum_))
-                some.hi = v_sum_across(terms.ties)
-                some.lo = 0
-                totals_set(&ties, i, some)
+                put_terms(terms, i, &sums, &ties)
         others = totals_over(&sums, largest)
         overs = totals_log(&ties, &others)
         sums = totals_add(ties, others)
@@ -354,7 +350,7 @@ cdef inline bint are_usual_columns(const CrossEntropySlices *all) noexcept nogil
     """Slices side by side that fit a tile, against class indices without smoothing."""
     return (
         all.target_elements == NULL and all.smoothing == 0 and all.count > 1
-        and all.length * LANES * <Py_ssize_t> sizeof(real) <= TILE_BYTES
+        and all.length * LANES * <Py_ssize_t> sizeof(real) <= BLOCK_BYTES
         and side_by_side(all.x_elements, all.x_next)
         and (all.grad == NULL or side_by_side(all.grad_elements, all.grad_next))
     )
@@ -362,19 +358,15 @@ cdef inline bint are_usual_columns(const CrossEntropySlices *all) noexcept nogil
 
 cdef void cross_entropy_columns(const CrossEntropySlices *all, char *scratch, char *spare) noexcept nogil:
     """Turned into rows, a vector of slices at a time."""
-    cdef Tile rows_memory, columns_memory
-    cdef char *rows = rows_memory.bytes + (-<uintptr_t> rows_memory.bytes % CACHE_LINE)
-    cdef char *columns = columns_memory.bytes + (-<uintptr_t> columns_memory.bytes % CACHE_LINE)
+    cdef Scratch rows_memory, columns_memory
+    cdef char *rows = aligned(&rows_memory)
+    cdef char *columns = aligned(&columns_memory)
     cdef Py_ssize_t row = all.length * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t step = LANES * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t first = 0, offset, size
     cdef CrossEntropySlices tile = all[0]
-    cdef Elements elements
+    cdef Elements elements = reals(all.length, sizeof(real))
     cdef Slices logits
-    elements.kind = KIND_REAL
-    elements.ndim = 1
-    elements.shape[0] = all.length
-    elements.strides[0] = sizeof(real)
     tile.x = rows
     tile.grad = rows if all.grad != NULL else NULL
     tile.x_next = tile.grad_next = row

@@ -5,7 +5,7 @@ cdef inline bint suit_gathering(const Slices *slices) noexcept nogil:
     """Where at least four fit."""
     return (
         slices.keep == NULL and slices.count > 1
-        and slices.length * <Py_ssize_t> sizeof(real) <= TILE_BYTES // 4
+        and slices.length * <Py_ssize_t> sizeof(real) <= BLOCK_BYTES // 4
     )
 
 
@@ -45,18 +45,14 @@ cdef void scatter_slices(
 
 cdef void as_gathered(const Slices *slices, SlicesKernel kernel, bint one_result) noexcept nogil:
     """Slices that suit_gathering and are not are_rows, by a kernel that gets rows."""
-    cdef Tile x_memory, y_memory
-    cdef char *x = x_memory.bytes + (-<uintptr_t> x_memory.bytes % CACHE_LINE)
-    cdef char *y = y_memory.bytes + (-<uintptr_t> y_memory.bytes % CACHE_LINE)
+    cdef Scratch x_memory, y_memory
+    cdef char *x = aligned(&x_memory)
+    cdef char *y = aligned(&y_memory)
     cdef Py_ssize_t row = slices.length * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t first = 0, i
-    cdef Elements elements
+    cdef Elements elements = reals(slices.length, sizeof(real))
     cdef Slices rows = slices[0]
     cdef real result
-    elements.kind = KIND_REAL
-    elements.ndim = 1
-    elements.shape[0] = slices.length
-    elements.strides[0] = sizeof(real)
     rows.x_elements = rows.y_elements = rows.out_elements = &elements
     rows.x_next = rows.y_next = rows.out_next = row
     rows.x = rows.out = x
@@ -66,7 +62,7 @@ cdef void as_gathered(const Slices *slices, SlicesKernel kernel, bint one_result
         rows.out = y
         rows.out_next = sizeof(real)
     while first < slices.count:
-        rows.count = min(slices.count - first, TILE_BYTES // row)
+        rows.count = min(slices.count - first, BLOCK_BYTES // row)
         gather_slices(
             slices.x + first * slices.x_next, slices.x_next, slices.x_elements, rows.count, slices.length, x)
         if slices.y != NULL:

@@ -37,35 +37,28 @@ cdef inline double largest_exponential(real top, Shift shift) noexcept nogil:
     return v_first(exp_shifted(v_set(top), in_all_lanes(shift), False).value)
 
 
-cdef inline LogSum log_sum_of(real top, double ties, total below, double largest) noexcept nogil:
-    """From the sum of the exponentials below the largest, which is in the same units."""
-    cdef LogSum sum_
-    sum_.top = top
-    sum_.ties = ties
-    sum_.others = total_over(below, largest)
-    sum_.over = total_log(ties, sum_.others)
-    return sum_
-
-
 cdef LogSum log_sum(const Slice *s, real top, char *scratch) noexcept nogil:
     """Of a slice that has_softmax."""
     cdef Shift shift = shift_to(top, s.all.scale)
     cdef double largest = largest_exponential(top, shift)
-    cdef double ties = 0
+    cdef LogSum sum_
     cdef Py_ssize_t start = 0, count
     cdef const char *block
-    cdef total t, of_block
+    cdef total t
     cdef Terms terms
+    sum_.top = top
+    sum_.ties = 0
     t.hi = t.lo = 0
     while start < s.all.length:
         count = block_at(start, s.all.length)
         block = fetch(s, start, count, scratch)
         terms = block_below_top(block, count, shift, top)
-        of_block = signed_total(terms.sum_)
-        t = total_add(t, of_block)
-        ties += v_sum_across(terms.ties)
+        t = total_add(t, signed_total(terms.sum_))
+        sum_.ties += v_sum_across(terms.ties)
         start += count
-    return log_sum_of(top, ties, t, largest)
+    sum_.others = total_over(t, largest)
+    sum_.over = total_log(sum_.ties, sum_.others)
+    return sum_
 
 
 cdef inline vreal log_quotient(vreal x, vreal top, vreal over, real scale) noexcept nogil:
@@ -132,6 +125,15 @@ cdef void logsumexp_slice(const Slice *s, char *scratch) noexcept nogil:
     write_result(result, s.out, s.all.out_elements.kind)
 
 
+cdef inline void put_terms(Terms terms, Py_ssize_t lane, totals *sums, totals *ties) noexcept nogil:
+    """What block_below_top gives for a slice, into the lane of that slice."""
+    cdef total count
+    count.hi = v_sum_across(terms.ties)
+    count.lo = 0
+    totals_set(sums, lane, signed_total(terms.sum_))
+    totals_set(ties, lane, count)
+
+
 cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexcept nogil:
     """Contiguous slices of at most one block, in groups: one logarithm, a slice a lane, for all of a group."""
     cdef Py_ssize_t length = slices.length
@@ -140,7 +142,7 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
     cdef real scale = <real> slices.scale
     cdef const char *x
     cdef char *out
-    cdef real[MAX_GROUP] tops
+    cdef real[MOST_LANES] tops
     cdef Shifts shifts
     cdef totals sums = totals_start(), ties = totals_start()
     cdef Terms terms
@@ -154,10 +156,7 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
         shifts = shifts_to(v_load(tops), scale)
         for i in range(count):
             terms = block_below_top(x + i * slices.x_next, length, shift_at(&shifts, i), tops[i])
-            totals_set(&sums, i, signed_total(terms.sum_))
-            some.hi = v_sum_across(terms.ties)
-            some.lo = 0
-            totals_set(&ties, i, some)
+            put_terms(terms, i, &sums, &ties)
         sums = totals_over(&sums, exp_shifted(v_load(tops), shifts, False).value)
         sums = totals_log(&ties, &sums)
         for i in range(count):

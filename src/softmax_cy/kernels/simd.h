@@ -233,12 +233,6 @@ INLINE vreal v_keep_first(vreal a, ptrdiff_t count) {
     return a;
 }
 
-/* Zero in every lane before `count`. */
-INLINE vreal v_drop_first(vreal a, ptrdiff_t count) {
-    EACH_PART(a.part[P] = (part)((part_bits)a.part[P] & ~part_mask(count, P)))
-    return a;
-}
-
 /* `fill` in every lane from `count` on; reads no byte beyond the lanes it was asked for. */
 INLINE vreal v_load_first(const void *from, ptrdiff_t count, real fill) {
     vreal r;

@@ -62,7 +62,6 @@ cdef extern from "sums.h" nogil:
     vreal v_where_unequal(vreal a, vreal b, vreal value)
     vreal v_product_error(vreal a, vreal b, vreal product)
     vreal v_keep_first(vreal a, Py_ssize_t count)
-    vreal v_drop_first(vreal a, Py_ssize_t count)
     real v_sum_across(vreal a)
     vreal lanes_added(const vreal *lanes)
     real v_first(vreal a)

@@ -11,7 +11,6 @@
 cdef enum:
     KEPT_IN_OUT_BYTES = 262144      # what a second-level cache holds beside the input
     GROUP_BYTES = 8192              # leaves room in a first-level cache for the input and the output
-    MAX_GROUP = 16                  # slices, and no more than LANES
 
 
 # ---- one block ---------------------------------------------------------------------------------------------------
@@ -78,7 +77,7 @@ cdef struct Group:
     const char *x
     char *out
     Py_ssize_t count
-    real[MAX_GROUP] tops
+    real[MOST_LANES] tops
     Shifts shifts           # a slice a lane
 
 
@@ -116,7 +115,7 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
     cdef Group *after = &groups[1]
     cdef Slice s
     cdef Soon soon
-    cdef vsum[MAX_GROUP] sums
+    cdef vsum[MOST_LANES] sums
     cdef Terms terms
     cdef totals all_sums = totals_start()
     cdef reciprocals r

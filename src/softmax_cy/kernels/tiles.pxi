@@ -6,15 +6,10 @@
 # slice a lane all of that is done for a vector of slices at once, and the bits are those of a row (columns.pxi).
 
 cdef enum:
-    TILE_BYTES = 16384
     # Up to where that is faster than taking rows as they lie, in elements.
     SOFTMAX_TILES = 32
     LOG_TILES = 32
     PRODUCT_TILES = 16
-
-
-cdef struct Tile:
-    char[TILE_BYTES + CACHE_LINE] bytes
 
 
 cdef inline bint are_rows(const Slices *slices, bint one_result) noexcept nogil:
@@ -28,7 +23,7 @@ cdef inline bint are_rows(const Slices *slices, bint one_result) noexcept nogil:
 
 cdef inline bint suit_tiles(const Slices *slices, Py_ssize_t longest_row, bint one_result) noexcept nogil:
     """Columns as long as fits, and rows as long as it pays."""
-    if slices.length * LANES * <Py_ssize_t> sizeof(real) > TILE_BYTES:
+    if slices.length * LANES * <Py_ssize_t> sizeof(real) > BLOCK_BYTES:
         return False
     if slices.length <= longest_row and are_rows(slices, one_result):
         return slices.count >= LANES // 2
@@ -84,19 +79,16 @@ cdef inline void empty_tile(
 
 cdef void in_tiles(const Slices *slices, char *scratch, Operation operation) noexcept nogil:
     """Slices that suit_tiles."""
-    cdef Tile x_memory, y_memory
-    cdef char *x = x_memory.bytes + (-<uintptr_t> x_memory.bytes % CACHE_LINE)
-    cdef char *y = y_memory.bytes + (-<uintptr_t> y_memory.bytes % CACHE_LINE)
+    cdef Scratch x_memory, y_memory
+    cdef char *x = aligned(&x_memory)
+    cdef char *y = aligned(&y_memory)
     cdef bint one_result = operation == LOGSUMEXP
     cdef bint of_rows = are_rows(slices, one_result)
     cdef Py_ssize_t first = 0, length = slices.length, i
-    cdef Py_ssize_t widest = min(<Py_ssize_t> PANEL, TILE_BYTES // (length * LANES * <Py_ssize_t> sizeof(real)))
+    cdef Py_ssize_t widest = min(<Py_ssize_t> PANEL, BLOCK_BYTES // (length * LANES * <Py_ssize_t> sizeof(real)))
     cdef Slices tile = slices[0]
     cdef Elements elements
     cdef int width
-    elements.kind = KIND_REAL
-    elements.ndim = 1
-    elements.shape[0] = length
     tile.x = x
     tile.x_next = tile.y_next = tile.out_next = sizeof(real)
     tile.x_elements = tile.y_elements = tile.out_elements = &elements
@@ -105,7 +97,7 @@ cdef void in_tiles(const Slices *slices, char *scratch, Operation operation) noe
     while first < slices.count:
         width = <int> min((slices.count - first + LANES - 1) // LANES, widest)
         tile.count = min(slices.count - first, width * LANES)
-        elements.strides[0] = width * LANES * <Py_ssize_t> sizeof(real)
+        elements = reals(length, width * LANES * <Py_ssize_t> sizeof(real))
         fill_tile(slices.x + first * slices.x_next, slices.x_next, slices.x_elements, &tile, x, of_rows)
         if is_product(operation):
             fill_tile(slices.y + first * slices.y_next, slices.y_next, slices.y_elements, &tile, y, of_rows)
