@@ -72,7 +72,9 @@ cdef int run_slices(
     work.slices.out_elements = &work.elements[1]
     work.slices.y_elements = work.slices.keep_elements = &work.elements[2]
     work.slices.scale = scale
-    work.slices.stream = x.data != out.data and cnp.PyArray_NBYTES(x) + cnp.PyArray_NBYTES(out) > STREAM_ABOVE
+    work.slices.stream = (
+        x.data != out.data and (y is None or y.data != out.data)
+        and cnp.PyArray_NBYTES(x) + cnp.PyArray_NBYTES(out) > STREAM_ABOVE)
     _layout.slice_elements(&work.elements[0], x, axes)
     _layout.slice_elements(&work.elements[1], out, axes if out.ndim == x.ndim else 0)
     if other is not None:

@@ -68,17 +68,7 @@ cdef inline void store_column(char *target, Py_ssize_t vector, vreal a, Py_ssize
         v_store_first(q, a, lanes)
 
 
-cdef struct Column:
-    # The constants of the slices in one vector.
-    vreal top
-    Shifts shifts
-    reciprocals r           # softmax
-    vreal over              # log_softmax: log sum exp less scale * top
-    vreal centre            # products
-    vreal sum_
-
-
-cdef inline void columns_max(const Panel *panel, int width, bint whole, Column *columns) noexcept nogil:
+cdef inline void columns_max(const Panel *panel, int width, bint whole, Constants *columns) noexcept nogil:
     """The largest elements that are not NaN."""
     cdef const char *x
     cdef vreal top, other
@@ -100,7 +90,11 @@ cdef inline bint all_finite(vreal a) noexcept nogil:
     return v_max_across(v_where_unequal(v_sub(a, a), v_set(0), v_set(1))) == 0
 
 
-cdef inline bint all_plain(const Column *columns, int width, real scale) noexcept nogil:
+cdef inline bint any_lane_greater(vreal a, real than) noexcept nogil:
+    return v_max_across(a) > than
+
+
+cdef inline bint all_plain(const Constants *columns, int width, real scale) noexcept nogil:
     """is_plain, of every lane."""
     cdef vreal unequal = v_set(0)
     cdef int v
@@ -117,13 +111,13 @@ cdef struct ColumnSums:
 
 
 cdef inline Reduced reduced_at(
-    const Panel *panel, int v, Py_ssize_t i, bint whole, Column c, bint plain
+    const Panel *panel, int v, Py_ssize_t i, bint whole, Constants c, bint plain
 ) noexcept nogil:
     return reduced(load_column(panel.x + i * panel.x_step, v, panel.lanes, whole), c.shifts, plain)
 
 
 cdef inline Terms with_element(
-    Terms s, Reduced r, const Panel *panel, int v, Py_ssize_t i, bint whole, Column c, TermSum which
+    Terms s, Reduced r, const Panel *panel, int v, Py_ssize_t i, bint whole, Constants c, TermSum which
 ) noexcept nogil:
     """Adds element i, of which r is reduced_at."""
     cdef Exponential y = expanded(r, c.shifts)
@@ -137,7 +131,7 @@ cdef inline Terms with_element(
 
 
 cdef inline ColumnSums column_terms(
-    const Panel *panel, int v, bint whole, Column c, TermSum which, bint plain
+    const Panel *panel, int v, bint whole, Constants c, TermSum which, bint plain
 ) noexcept nogil:
     """The exponentials of the slices in vector v. `whole`, `which` and `plain` are constants of the caller."""
     cdef vsum[MOST_LANES] terms
@@ -196,10 +190,8 @@ cdef inline ColumnSums column_terms(
     return result
 
 
-cdef inline totals column_products(
-    const Panel *panel, int v, bint whole, Column c, Operation operation
-) noexcept nogil:
-    """The sums that a product with the Jacobian takes off."""
+cdef inline vreal column_signed_sum(const Panel *panel, int v, bint whole) noexcept nogil:
+    """signed_sum."""
     cdef vsum[MOST_LANES] terms
     cdef Py_ssize_t start = 0, end, i, lane
     cdef totals result = totals_start()
@@ -210,53 +202,93 @@ cdef inline totals column_products(
             s = signed_start()
             i = start + lane
             while i < end:
-                s = signed_add(s, summand(
-                    load_column(panel.x + i * panel.x_step, v, panel.lanes, whole),
-                    load_column(panel.y + i * panel.y_step, v, panel.lanes, whole), c.centre, c.shifts, operation))
+                s = signed_add(s, load_column(panel.x + i * panel.x_step, v, panel.lanes, whole))
                 i += LANES
             terms[lane] = s
         result = totals_add(result, signed_totals(terms))
         start = end
-    return result
+    return totals_rounded(&result)
 
 
-cdef inline vreal column_centre(
-    const Panel *panel, int v, bint whole, Column c, Operation operation
+cdef inline Products with_product_at(
+    Products s, const Panel *panel, int v, Py_ssize_t i, bint whole, Constants c, Operation operation
 ) noexcept nogil:
-    """What rough_sum is for a row."""
-    cdef vreal[MOST_LANES] sums
-    cdef vreal[4] chains
+    return with_product(
+        s, load_column(panel.x + i * panel.x_step, v, panel.lanes, whole),
+        load_column(panel.y + i * panel.y_step, v, panel.lanes, whole), c.centre, c.shifts, operation)
+
+
+cdef inline Products column_block_products(
+    const Panel *panel, int v, Py_ssize_t start, Py_ssize_t end, bint whole, Constants c, Operation operation
+) noexcept nogil:
+    """block_products, of which `top` is of all lanes already, and the sums are across them."""
+    cdef vreal[MOST_LANES] sums, weights
     cdef Py_ssize_t i, lane
-    cdef int k
+    cdef Products p0, p1, p2, p3, all_ = no_products()
     for lane in range(LANES):
-        for k in range(4):
-            chains[k] = v_set(0)
-        k = 0
-        i = lane
-        while i < panel.length:
-            chains[k] = with_rough_term(
-                chains[k], load_column(panel.x + i * panel.x_step, v, panel.lanes, whole),
-                load_column(panel.y + i * panel.y_step, v, panel.lanes, whole), c.shifts, operation)
-            k = (k + 1) % 4
-            i += LANES
-        sums[lane] = v_add(v_add(chains[0], chains[1]), v_add(chains[2], chains[3]))
-    return lanes_added(sums)
+        p0 = p1 = p2 = p3 = no_products()
+        i = start + lane
+        while i + 3 * LANES < end:
+            p0 = with_product_at(p0, panel, v, i, whole, c, operation)
+            p1 = with_product_at(p1, panel, v, i + LANES, whole, c, operation)
+            p2 = with_product_at(p2, panel, v, i + 2 * LANES, whole, c, operation)
+            p3 = with_product_at(p3, panel, v, i + 3 * LANES, whole, c, operation)
+            i += 4 * LANES
+        if i < end:
+            p0 = with_product_at(p0, panel, v, i, whole, c, operation)
+        if i + LANES < end:
+            p1 = with_product_at(p1, panel, v, i + LANES, whole, c, operation)
+        if i + 2 * LANES < end:
+            p2 = with_product_at(p2, panel, v, i + 2 * LANES, whole, c, operation)
+        p0 = four_products(p0, p1, p2, p3)
+        sums[lane] = p0.sum_
+        weights[lane] = p0.weights
+        all_.top = v_max(all_.top, p0.top)
+    all_.sum_ = lanes_added(sums)
+    if operation == LOG_SOFTMAX_JVP:
+        all_.weights = lanes_added(weights)
+    return all_
+
+
+cdef inline Products column_means(
+    const Panel *panel, int v, bint whole, Constants c, Operation operation
+) noexcept nogil:
+    """mean_of: sum_ and top."""
+    cdef Py_ssize_t start = terms_at(0, panel.length), end
+    cdef Products s, means = column_block_products(panel, v, 0, start, whole, c, operation)
+    cdef totals sums, weights
+    if start == panel.length:
+        if operation == LOG_SOFTMAX_JVP:
+            means.sum_ = v_div(means.sum_, means.weights)
+        return means
+    sums = totals_of(means.sum_)
+    weights = totals_of(means.weights)
+    while start < panel.length:
+        end = start + terms_at(start, panel.length)
+        s = column_block_products(panel, v, start, end, whole, c, operation)
+        sums = totals_add(sums, totals_of(s.sum_))
+        weights = totals_add(weights, totals_of(s.weights))
+        means.top = v_max(means.top, s.top)
+        start = end
+    means.sum_ = totals_quotient(&sums, &weights) if operation == LOG_SOFTMAX_JVP else totals_rounded(&sums)
+    return means
+
+
+cdef inline vreal column_centre(const Panel *panel, int v, bint whole, vreal top, Operation operation) noexcept nogil:
+    """centre_at, where a class has more than half, and elsewhere 0."""
+    cdef vreal centre = v_set(-INFINITY)
+    cdef Py_ssize_t i
+    for i in range(panel.length):
+        centre = centre_so_far(
+            centre, load_column(panel.x + i * panel.x_step, v, panel.lanes, whole),
+            load_column(panel.y + i * panel.y_step, v, panel.lanes, whole), top)
+    return v_where_greater(top, v_set(more_than_half(operation)), centre)
 
 
 # ---- operations --------------------------------------------------------------------------------------------------
 
-cdef inline vreal column_result(
-    vreal x, vreal y, const Column *c, real scale, Operation operation, bint kept
-) noexcept nogil:
-    if operation == SOFTMAX:
-        return reciprocals_times(c.r, x if kept else exp_shifted(x, c.shifts, False).value)
-    if operation == LOG_SOFTMAX:
-        return log_quotient(x, c.top, c.over, scale)
-    return product_of(x, y, c.centre, c.sum_, scale, c.shifts, operation)
-
-
 cdef inline void columns_finish(
-    const Panel *panel, int width, bint whole, const Column *columns, real scale, Operation operation, bint kept
+    const Panel *panel, int width, bint whole, const Constants *columns, Operation operation, bint kept
 ) noexcept nogil:
     """The last pass: a result an element, from what is kept in out, or from x."""
     cdef const char *x = panel.x
@@ -273,14 +305,14 @@ cdef inline void columns_finish(
             a = load_column(x, v, panel.lanes, whole)
             if is_product(operation):
                 b = load_column(y, v, panel.lanes, whole)
-            a = column_result(a, b, &columns[v], scale, operation, kept)
+            a = result_of(a, b, &columns[v], operation, kept)
             store_column(out, v, a, panel.lanes, whole)
         x += step
         y += panel.y_step
         out += panel.out_step
 
 
-cdef inline void softmax_panel(const Panel *panel, int width, bint whole, Column *columns, real scale) noexcept nogil:
+cdef inline void softmax_panel(const Panel *panel, int width, bint whole, Constants *columns, real scale) noexcept nogil:
     cdef bint keep = (
         all_plain(columns, width, scale)
         and panel.length * width * LANES * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES)
@@ -293,13 +325,13 @@ cdef inline void softmax_panel(const Panel *panel, int width, bint whole, Column
             sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS_ALONE, False)
         columns[v].r = totals_reciprocals(&sums.sum_)
     if keep:
-        columns_finish(panel, width, whole, columns, scale, SOFTMAX, True)
+        columns_finish(panel, width, whole, columns, SOFTMAX, True)
     else:
-        columns_finish(panel, width, whole, columns, scale, SOFTMAX, False)
+        columns_finish(panel, width, whole, columns, SOFTMAX, False)
 
 
 cdef inline void log_panel(
-    const Panel *panel, int width, bint whole, Column *columns, real scale, bint one_result
+    const Panel *panel, int width, bint whole, Constants *columns, real scale, bint one_result
 ) noexcept nogil:
     cdef ColumnSums sums
     cdef real[MOST_LANES] result
@@ -316,37 +348,43 @@ cdef inline void log_panel(
                     v_lane(&columns[v].top, lane), scale, totals_at(&sums.sum_, lane))
             memcpy(panel.out + v * LANES * <Py_ssize_t> sizeof(real), result, panel.lanes * sizeof(real))
     if not one_result:
-        columns_finish(panel, width, whole, columns, scale, LOG_SOFTMAX, False)
+        columns_finish(panel, width, whole, columns, LOG_SOFTMAX, False)
 
 
 cdef inline void product_panel(
-    const Panel *panel, int width, bint whole, Column *columns, real scale, Operation operation
+    const Panel *panel, int width, bint whole, Constants *columns, Operation operation
 ) noexcept nogil:
-    cdef totals sums
+    cdef Products means
     cdef int v
     for v in range(width):
         columns[v].shifts = unshifted()
         columns[v].centre = v_set(0)
-        if operation != LOG_SOFTMAX_VJP:
-            columns[v].centre = column_centre(panel, v, whole, columns[v], operation)
-        sums = column_products(panel, v, whole, columns[v], operation)
-        columns[v].sum_ = totals_rounded(&sums)
-    columns_finish(panel, width, whole, columns, scale, operation, False)
+        if operation == LOG_SOFTMAX_VJP:
+            columns[v].sum_ = column_signed_sum(panel, v, whole)
+            continue
+        means = column_means(panel, v, whole, columns[v], operation)
+        if any_lane_greater(means.top, more_than_half(operation)):
+            columns[v].centre = column_centre(panel, v, whole, means.top, operation)
+            means = column_means(panel, v, whole, columns[v], operation)
+        columns[v].sum_ = v_fma(v_set(0), means.sum_, means.sum_)
+    columns_finish(panel, width, whole, columns, operation, False)
 
 
 cdef inline void any_panel(
-    const Panel *panel, int width, bint whole, Column *columns, real scale, Operation operation
+    const Panel *panel, int width, bint whole, Constants *columns, real scale, Operation operation
 ) noexcept nogil:
     """`whole` is a constant of the caller."""
     cdef int v
+    for v in range(width):
+        columns[v].scale = scale
     if operation == SOFTMAX_PRODUCT:
-        product_panel(panel, width, whole, columns, scale, SOFTMAX_PRODUCT)
+        product_panel(panel, width, whole, columns, SOFTMAX_PRODUCT)
         return
     if operation == LOG_SOFTMAX_VJP:
-        product_panel(panel, width, whole, columns, scale, LOG_SOFTMAX_VJP)
+        product_panel(panel, width, whole, columns, LOG_SOFTMAX_VJP)
         return
     if operation == LOG_SOFTMAX_JVP:
-        product_panel(panel, width, whole, columns, scale, LOG_SOFTMAX_JVP)
+        product_panel(panel, width, whole, columns, LOG_SOFTMAX_JVP)
         return
     columns_max(panel, width, whole, columns)
     for v in range(width):
@@ -358,12 +396,12 @@ cdef inline void any_panel(
 
 
 cdef void whole_panel(
-    const Panel *panel, int width, Column *columns, real scale, Operation operation
+    const Panel *panel, int width, Constants *columns, real scale, Operation operation
 ) noexcept nogil:
     any_panel(panel, width, True, columns, scale, operation)
 
 
-cdef void partial_panel(const Panel *panel, Column *columns, real scale, Operation operation) noexcept nogil:
+cdef void partial_panel(const Panel *panel, Constants *columns, real scale, Operation operation) noexcept nogil:
     any_panel(panel, 1, False, columns, scale, operation)
 
 
@@ -372,7 +410,7 @@ cdef void do_panel(
 ) noexcept nogil:
     """The slices of `width` vectors, from slice `first` on, and then again those out of the ordinary."""
     cdef Panel panel = panel_at(slices, first, operation == LOGSUMEXP)
-    cdef Column[PANEL] columns
+    cdef Constants[PANEL] columns
     cdef Slice s
     cdef Py_ssize_t lane
     cdef int v

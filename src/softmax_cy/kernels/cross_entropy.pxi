@@ -225,23 +225,6 @@ cdef inline bint are_usual(const CrossEntropySlices *all) noexcept nogil:
     )
 
 
-cdef inline void finish_gradient(
-    char *grad, Py_ssize_t count, reciprocal r, real coefficient, real factor
-) noexcept nogil:
-    """From the exponentials that are kept there."""
-    cdef real *q = <real *> grad
-    cdef reciprocals rs = reciprocal_in_all_lanes(r)
-    cdef vreal coefficients = v_set(coefficient), factors = v_set(factor), a
-    cdef Py_ssize_t i = 0
-    while i + LANES <= count:
-        a = reciprocals_times(rs, v_load(q + i))
-        v_store(q + i, v_mul(v_mul(a, coefficients), factors))
-        i += LANES
-    if i < count:
-        a = reciprocals_times(rs, v_load_first(q + i, count - i, 0))
-        v_store_first(q + i, v_mul(v_mul(a, coefficients), factors), count - i)
-
-
 cdef struct Target:
     # Of one slice.
     bint usual              # not ignored, and the logits have a softmax
@@ -272,6 +255,8 @@ cdef void cross_entropy_groups(
     cdef reciprocal r
     cdef real loss, kept
     cdef double p
+    cdef Constants constants
+    constants.factor = v_set(<real> all.grad_factor)
     while first < all.count:
         count = min(size, all.count - first)
         for i in range(LANES):
@@ -323,7 +308,9 @@ cdef void cross_entropy_groups(
                 r = reciprocal_at(&rs, i)
                 kept = real_element(grad, all.grad_elements, target.index)
                 p = v_first(reciprocals_times(reciprocal_in_all_lanes(r), v_set(kept)))
-                finish_gradient(grad, length, r, target.weight, <real> all.grad_factor)
+                constants.r = reciprocal_in_all_lanes(r)
+                constants.coefficient = v_set(target.weight)
+                finish(grad, NULL, grad, length, &constants, CROSS_ENTROPY_GRADIENT, False)
                 scatter_value(
                     gradient_at_index(all, target.x, p, sum_, target.weight, target.weight), grad, all.grad_elements,
                     target.index, 1)

@@ -7,24 +7,6 @@
 # of 1 - y_i are not in y_i where that is next to 1; where the logits are at hand, they come from the sum of the others.
 # Only one class can have more than half, so at most one row a matrix asks for that. The work is in the stores.
 
-cdef inline void scaled_block(const char *y, char *out, Py_ssize_t count, vreal factor, bint stream) noexcept nogil:
-    """factor * y for `count` elements side by side."""
-    cdef const real *p = <const real *> y
-    cdef real *q = <real *> out
-    cdef Py_ssize_t i = elements_to_line(out, count)
-    if i:
-        v_store_first(q, v_mul(factor, v_load_first(p, i, 0)), i)
-    if stream and <uintptr_t> (q + i) % CACHE_LINE == 0:
-        while i + LANES <= count:
-            v_stream(q + i, v_mul(factor, v_load(p + i)))
-            i += LANES
-    while i + LANES <= count:
-        v_store(q + i, v_mul(factor, v_load(p + i)))
-        i += LANES
-    if i < count:
-        v_store_first(q + i, v_mul(factor, v_load_first(p + i, count - i, 0)), count - i)
-
-
 cdef inline void exp_block(const char *log_y, char *y, Py_ssize_t count) noexcept nogil:
     """exp of at most half a block, side by side; y may be log_y."""
     cdef const real *p = <const real *> log_y
@@ -79,7 +61,7 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
     cdef Py_ssize_t start = 0, count, i
     cdef const char *y
     cdef char *out
-    cdef vreal factor
+    cdef Constants constants
     while start < rows.length:
         count = rows.length - start
         if not (y_in_place and out_contiguous):
@@ -91,12 +73,13 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
         if of_log:
             exp_block(scratch, scratch, count)
         for i in range(rows.first, rows.last):
-            factor = v_set(off_diagonal_factor(real_element(rows.y, rows.y_elements, i), scale, of_log))
+            constants.factor = v_set(off_diagonal_factor(real_element(rows.y, rows.y_elements, i), scale, of_log))
             out = rows.out + i * rows.out_next
             if out_contiguous:
-                scaled_block(y, out + start * <Py_ssize_t> sizeof(real), count, factor, rows.stream)
+                finish(
+                    y, NULL, out + start * <Py_ssize_t> sizeof(real), count, &constants, MULTIPLE, rows.stream)
             else:
-                scaled_block(y, scratch + half, count, factor, False)
+                finish(y, NULL, scratch + half, count, &constants, MULTIPLE, False)
                 scatter(scratch + half, out, rows.out_elements, start, count)
         start += count
     if rows.stream:

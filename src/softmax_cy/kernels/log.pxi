@@ -71,25 +71,12 @@ cdef inline vreal log_quotient(vreal x, vreal top, vreal over, real scale) noexc
     return v_fma(v_set(scale / half), x, v_sub(v_set(0), over))
 
 
-cdef inline void log_block(
-    const char *source, char *out, Py_ssize_t count, real top_, total over_, real scale, bint stream
-) noexcept nogil:
-    """log_softmax, side by side, of what lies side by side at `source` (out itself, if need be)."""
-    cdef const real *p = <const real *> source
-    cdef real *q = <real *> out
-    cdef vreal top = v_set(top_), over = v_set(<real> (over_.hi + over_.lo))
-    cdef Py_ssize_t i = elements_to_line(out, count)
-    if i:
-        v_store_first(q, log_quotient(v_load_first(p, i, 0), top, over, scale), i)
-    if stream and <uintptr_t> (q + i) % CACHE_LINE == 0:
-        while i + LANES <= count:
-            v_stream(q + i, log_quotient(v_load(p + i), top, over, scale))
-            i += LANES
-    while i + LANES <= count:
-        v_store(q + i, log_quotient(v_load(p + i), top, over, scale))
-        i += LANES
-    if i < count:
-        v_store_first(q + i, log_quotient(v_load_first(p + i, count - i, 0), top, over, scale), count - i)
+cdef inline Constants log_constants(real top, total over, real scale) noexcept nogil:
+    cdef Constants c
+    c.scale = scale
+    c.top = v_set(top)
+    c.over = v_set(<real> (over.hi + over.lo))
+    return c
 
 
 cdef void log_softmax_slice(const Slice *s, char *scratch) noexcept nogil:
@@ -99,16 +86,18 @@ cdef void log_softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     cdef char *target
     cdef bint stream
     cdef LogSum sum_
+    cdef Constants constants
     if not has_softmax(top):
         deliver_value(s, scratch, NAN, -INFINITY)
         return
     sum_ = log_sum(s, top, scratch)
+    constants = log_constants(top, sum_.over, <real> s.all.scale)
     while start < s.all.length:
         count = block_at(start, s.all.length)
         block = fetch(s, start, count, scratch)
         target = room_for(s, start, scratch)
         stream = s.all.stream and target != scratch
-        log_block(block, target, count, sum_.top, sum_.over, <real> s.all.scale, stream)
+        finish(block, NULL, target, count, &constants, LOG_SOFTMAX, stream)
         deliver(s, start, count, scratch, -INFINITY)
         start += count
 
@@ -148,6 +137,7 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
     cdef Terms terms
     cdef total some
     cdef Slice s
+    cdef Constants constants
     while first < slices.count:
         count = min(size, slices.count - first)
         x = slices.x + first * slices.x_next
@@ -171,7 +161,8 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
             elif one_result:
                 write_result(product_plus_total(tops[i], scale, some), out, slices.out_elements.kind)
             else:
-                log_block(x + i * slices.x_next, out, length, tops[i], some, scale, slices.stream)
+                constants = log_constants(tops[i], some, scale)
+                finish(x + i * slices.x_next, NULL, out, length, &constants, LOG_SOFTMAX, slices.stream)
         first += count
 
 

@@ -7,6 +7,8 @@ cdef enum Operation:
     SOFTMAX_PRODUCT
     LOG_SOFTMAX_VJP
     LOG_SOFTMAX_JVP
+    MULTIPLE                # of y: a row of a Jacobian
+    CROSS_ENTROPY_GRADIENT
 
 
 cdef inline bint is_product(Operation operation) noexcept nogil:

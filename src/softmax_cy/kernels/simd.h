@@ -112,6 +112,10 @@ INLINE part part_fma(part a, part b, part c) {
 #endif
 }
 
+INLINE part part_select(part_bits mask, part yes, part no) {
+    return (part)((mask & (part_bits)yes) | (~mask & (part_bits)no));
+}
+
 /* a > b ? a : b: where either is NaN the result is b. */
 INLINE part part_max(part a, part b) {
 #if defined(X86_PREFIX)
@@ -205,6 +209,12 @@ INLINE vreal v_where_unequal(vreal a, vreal b, vreal value) {
     return value;
 }
 
+/* yes where a == b, elsewhere (where either is NaN, too) no. */
+INLINE vreal v_select_equal(vreal a, vreal b, vreal yes, vreal no) {
+    EACH_PART(yes.part[P] = part_select(a.part[P] == b.part[P], yes.part[P], no.part[P]))
+    return yes;
+}
+
 /* The low bits of each lane, moved into the exponent field: what ROUNDER left there becomes a power of two. */
 INLINE vreal v_low_bits_to_exponent(vreal a) {
     EACH_PART(a.part[P] = (part)((part_bits)a.part[P] << MANTISSA_BITS))
@@ -221,10 +231,6 @@ INLINE part_bits part_mask(ptrdiff_t count, int p) {
     memcpy(&mask, (const char *)ones_then_zeros + VREAL_BYTES - count * (ptrdiff_t)sizeof(real) + p * sizeof(part),
            sizeof mask);
     return mask;
-}
-
-INLINE part part_select(part_bits mask, part yes, part no) {
-    return (part)((mask & (part_bits)yes) | (~mask & (part_bits)no));
 }
 
 /* Zero in every lane from `count` on. */

@@ -35,25 +35,6 @@ cdef inline real block_max(const char *x, Py_ssize_t count, real top) noexcept n
     return v_max_across(v_max(v_max(a, b), v_max(c, d)))
 
 
-cdef inline void block_finish(const char *kept, char *out, Py_ssize_t count, reciprocal r, bint stream) noexcept nogil:
-    """The quotients, side by side, from the exponentials that lie side by side at `kept` (out itself, if need be)."""
-    cdef const real *p = <const real *> kept
-    cdef real *q = <real *> out
-    cdef reciprocals rs = reciprocal_in_all_lanes(r)
-    cdef Py_ssize_t i = elements_to_line(out, count)
-    if i:
-        v_store_first(q, reciprocals_times(rs, v_load_first(p, i, 0)), i)
-    if stream and <uintptr_t> (q + i) % CACHE_LINE == 0:
-        while i + LANES <= count:
-            v_stream(q + i, reciprocals_times(rs, v_load(p + i)))
-            i += LANES
-    while i + LANES <= count:
-        v_store(q + i, reciprocals_times(rs, v_load(p + i)))
-        i += LANES
-    if i < count:
-        v_store_first(q + i, reciprocals_times(rs, v_load_first(p + i, count - i, 0)), count - i)
-
-
 cdef inline real slice_max(const Slice *s, char *scratch) noexcept nogil:
     """The largest element that is kept and not NaN, or -inf."""
     cdef real top = -INFINITY
@@ -119,6 +100,7 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
     cdef Terms terms
     cdef totals all_sums = totals_start()
     cdef reciprocals r
+    cdef Constants constants
     start_group(group, slices, 0, size)
     while group.count > 0:
         for i in range(group.count):
@@ -137,8 +119,9 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
         for i in range(group.count):
             if has_softmax(group.tops[i]):
                 kept = scratch + i * row if in_scratch else group.out + i * slices.out_next
-                block_finish(
-                    kept, group.out + i * slices.out_next, length, reciprocal_at(&r, i), slices.stream)
+                constants.r = reciprocal_in_all_lanes(reciprocal_at(&r, i))
+                finish(
+                    kept, NULL, group.out + i * slices.out_next, length, &constants, SOFTMAX, slices.stream)
             else:
                 s = slice_at(slices, first + i)
                 deliver_value(&s, scratch, NAN, 0)
@@ -157,7 +140,8 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     cdef Shift shift
     cdef Terms terms
     cdef total t, of_block
-    cdef reciprocal r
+    cdef bint stream
+    cdef Constants constants
     if length <= block_length():
         # One block is brought side by side once.
         kept = scratch
@@ -191,7 +175,7 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
         of_block = vsum_total(terms.sum_)
         t = total_add(t, of_block)
         start += count
-    r = total_reciprocal(t)
+    constants.r = reciprocal_in_all_lanes(total_reciprocal(t))
 
     start = 0
     while start < length:
@@ -202,7 +186,8 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
         else:
             block_exponentials(fetch(s, start, count, scratch), scratch, count, shift)
             block = scratch
-        block_finish(block, target, count, r, s.all.stream and target != scratch)
+        stream = s.all.stream and target != scratch
+        finish(block, NULL, target, count, &constants, SOFTMAX, stream)
         deliver(s, start, count, scratch, 0)
         start += count
 

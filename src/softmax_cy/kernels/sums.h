@@ -89,6 +89,11 @@ INLINE part part_product_sum(part a, part b, part small) {
 #endif
 }
 
+INLINE total total_of(real a) {
+    total t = {a, 0};
+    return t;
+}
+
 INLINE total total_add(total a, total b) {
     TWO_SUM(double, hi, error, a.hi, b.hi);
     total t = {hi, error + (a.lo + b.lo)};
@@ -228,6 +233,13 @@ INLINE vreal totals_rounded(const totals *t) {
     real lanes[VREAL_BYTES / sizeof(real)];
     for (int j = 0; j < LANES; j++)
         lanes[j] = (real)(t->hi[j] + t->lo[j]);
+    return v_load(lanes);
+}
+
+INLINE vreal totals_quotient(const totals *a, const totals *b) {
+    real lanes[VREAL_BYTES / sizeof(real)];
+    for (int j = 0; j < LANES; j++)
+        lanes[j] = (real)((a->hi[j] + a->lo[j]) / (b->hi[j] + b->lo[j]));
     return v_load(lanes);
 }
 

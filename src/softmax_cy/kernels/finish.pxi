@@ -1,0 +1,64 @@
+# The last pass of every operation: a result an element, from numbers that are one and the same for a whole slice.
+
+cdef struct Constants:
+    # Of the slices in the lanes of a vector: one and the same where its elements are of one slice. An operation sets
+    # what it uses.
+    real scale
+    vreal top
+    Shifts shifts
+    reciprocals r           # SOFTMAX, CROSS_ENTROPY_GRADIENT
+    vreal over              # LOG_SOFTMAX: log sum exp less scale * top
+    vreal centre            # products
+    vreal sum_
+    vreal factor            # MULTIPLE, CROSS_ENTROPY_GRADIENT
+    vreal coefficient       # CROSS_ENTROPY_GRADIENT
+
+
+cdef inline vreal result_of(vreal x, vreal y, const Constants *c, Operation operation, bint kept) noexcept nogil:
+    """`operation` and `kept`, which says that x is the exponential already, are constants of the caller."""
+    if operation == SOFTMAX:
+        return reciprocals_times(c.r, x if kept else exp_shifted(x, c.shifts, False).value)
+    if operation == LOG_SOFTMAX:
+        return log_quotient(x, c.top, c.over, c.scale)
+    if operation == MULTIPLE:
+        return v_mul(c.factor, x)
+    if operation == CROSS_ENTROPY_GRADIENT:
+        return v_mul(v_mul(reciprocals_times(c.r, x), c.coefficient), c.factor)
+    return product_of(x, y, c, operation)
+
+
+cdef inline vreal result_of_first(
+    const real *x, const real *y, Py_ssize_t count, const Constants *c, Operation operation
+) noexcept nogil:
+    cdef vreal second = v_load_first(y, count, 0) if is_product(operation) else v_set(0)
+    return result_of(v_load_first(x, count, 0), second, c, operation, True)
+
+
+cdef inline vreal result_of_all(
+    const real *x, const real *y, const Constants *c, Operation operation
+) noexcept nogil:
+    return result_of(v_load(x), v_load(y) if is_product(operation) else v_set(0), c, operation, True)
+
+
+cdef inline void finish(
+    const char *x_, const char *y_, char *out, Py_ssize_t count, const Constants *c, Operation operation, bint stream
+) noexcept nogil:
+    """For `count` elements side by side, for SOFTMAX from their exponentials; x or y may be out itself.
+
+    y is for products alone.
+    """
+    cdef const real *x = <const real *> x_
+    cdef const real *y = <const real *> y_
+    cdef real *q = <real *> out
+    cdef Py_ssize_t i = elements_to_line(out, count)
+    if i:
+        v_store_first(q, result_of_first(x, y, i, c, operation), i)
+    if stream and <uintptr_t> (q + i) % CACHE_LINE == 0:
+        while i + LANES <= count:
+            v_stream(q + i, result_of_all(x + i, y + i, c, operation))
+            i += LANES
+    while i + LANES <= count:
+        v_store(q + i, result_of_all(x + i, y + i, c, operation))
+        i += LANES
+    if i < count:
+        v_store_first(q + i, result_of_first(x + i, y + i, count - i, c, operation), count - i)
