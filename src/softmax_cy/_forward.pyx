@@ -20,7 +20,7 @@ from softmax_cy._arguments cimport (
     result_array,
 )
 from softmax_cy._slices cimport run_slices
-from softmax_cy.kernels.table cimport KernelTable
+from softmax_cy.kernels.table cimport KernelTable, LongKernels, SlicesKernel
 
 cnp.import_array()
 
@@ -43,6 +43,8 @@ cdef object elementwise(
     cdef uint64_t axes = _layout.slice_axes(axis, array.ndim)
     cdef ndarray mask = mask_like(where, array)
     cdef const KernelTable *kernels
+    cdef const LongKernels *long_
+    cdef SlicesKernel kernel
     cdef double factor
     cdef ndarray result
     if dtype is not None:
@@ -55,9 +57,13 @@ cdef object elementwise(
             array = array.copy()
         if mask is not None and _layout.may_overlap(mask, result):
             mask = mask.copy()
-    run_slices(
-        kernels.softmax if operation == SOFTMAX else kernels.log_softmax, SOFTMAX_COST, array, result, axes, factor,
-        None, mask, computed, threads)
+    if operation == SOFTMAX:
+        kernel = kernels.softmax
+        long_ = &kernels.long_softmax
+    else:
+        kernel = kernels.log_softmax
+        long_ = &kernels.long_log_softmax
+    run_slices(kernel, SOFTMAX_COST, array, result, axes, factor, None, mask, computed, threads, long_)
     return result
 
 
@@ -222,6 +228,7 @@ def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, 
     cdef cnp.npy_intp[_layout.MAX_NDIM] shape
     cdef int ndim = 0, d
     cdef double factor
+    cdef const KernelTable *kernels
     cdef ndarray result
     if dtype is not None:
         array, computed, half = as_dtype(array, checked_dtype(dtype))
@@ -242,6 +249,8 @@ def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, 
             mask = mask.copy()
     if cnp.PyArray_SIZE(array) == 0:
         result.fill(-INFINITY)
+    kernels = kernels_for(computed)
     run_slices(
-        kernels_for(computed).logsumexp, SOFTMAX_COST, array, result, axes, factor, None, mask, computed, threads)
+        kernels.logsumexp, SOFTMAX_COST, array, result, axes, factor, None, mask, computed, threads,
+        &kernels.long_logsumexp)
     return result

@@ -48,21 +48,21 @@ cdef void jacobian_task(const void *context, Py_ssize_t begin, Py_ssize_t end) n
     cdef const JacobianWork *work = <const JacobianWork *> context
     cdef JacobianRows rows = work.rows
     cdef Py_ssize_t n = work.rows.length
-    cdef Py_ssize_t matrix
+    cdef Py_ssize_t matrix = begin // n, last = (end + n - 1) // n, i
     cdef _layout.Run run
-    while begin < end:
-        matrix = begin // n
-        _layout.run_at(&work.outer, matrix, matrix + 1, &run)
-        rows.y = work.rows.y + run.offset[0]
-        rows.out = work.rows.out + run.offset[1]
-        if rows.x != NULL:
-            rows.x = work.rows.x + run.offset[2]
-        if rows.keep != NULL:
-            rows.keep = work.rows.keep + run.offset[3]
-        rows.first = begin - matrix * n
-        rows.last = min(n, end - matrix * n)
-        work.kernel(&rows)
-        begin += rows.last - rows.first
+    while matrix < last:
+        _layout.run_at(&work.outer, matrix, last, &run)
+        for i in range(run.count):
+            rows.y = work.rows.y + run.offset[0] + i * run.stride[0]
+            rows.out = work.rows.out + run.offset[1] + i * run.stride[1]
+            if rows.x != NULL:
+                rows.x = work.rows.x + run.offset[2] + i * run.stride[2]
+            if rows.keep != NULL:
+                rows.keep = work.rows.keep + run.offset[3] + i * run.stride[3]
+            rows.first = max(0, begin - matrix * n)
+            rows.last = min(n, end - matrix * n)
+            work.kernel(&rows)
+            matrix += 1
 
 
 cdef int jacobian_into(
@@ -334,7 +334,7 @@ def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=N
     # 16-bit results are rounded once: the matrix does not follow from the rounded y.
     shape = (<object> array).shape
     exact_y = y if half is None else empty(array.ndim, cnp.PyArray_DIMS(array), computed)
-    run_slices(kernels.softmax, SOFTMAX_COST, array, exact_y, axes, factor, None, mask, computed, threads)
+    run_slices(kernels.softmax, SOFTMAX_COST, array, exact_y, axes, factor, None, mask, computed, threads, NULL)
     if array.ndim == 0:
         array = array.reshape(1)
         exact_y = exact_y.reshape(1)

@@ -69,7 +69,7 @@ cdef object product(
             outputs = outputs.copy()
     run_slices(
         product_kernel(kernels_for(computed), which), PRODUCT_COST, vector, result, axes, factor, outputs, None,
-        computed, threads)
+        computed, threads, NULL)
     return result
 
 

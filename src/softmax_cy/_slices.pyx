@@ -12,7 +12,8 @@ from numpy cimport ndarray
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport STREAM_ABOVE, cost
-from softmax_cy.kernels.table cimport Elements, Slices, SlicesKernel
+from softmax_cy._long cimport run_long
+from softmax_cy.kernels.table cimport Elements, LongKernels, Slices, SlicesKernel
 
 cnp.import_array()
 
@@ -24,33 +25,52 @@ cdef struct SliceWork:
     Elements[_layout.OPERANDS] elements
 
 
-cdef void slice_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    cdef const SliceWork *work = <const SliceWork *> context
+cdef inline Slices slices_at(const SliceWork *work, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """As many, from `begin` on, as lie one stride apart."""
     cdef Slices slices = work.slices
     cdef _layout.Run run
+    _layout.run_at(&work.outer, begin, end, &run)
+    slices.x = work.slices.x + run.offset[0]
+    slices.out = work.slices.out + run.offset[1]
+    slices.x_next = run.stride[0]
+    slices.out_next = run.stride[1]
+    # Of these two at most one is there.
+    if slices.keep != NULL:
+        slices.keep = work.slices.keep + run.offset[2]
+        slices.keep_next = run.stride[2]
+    elif slices.y != NULL:
+        slices.y = work.slices.y + run.offset[2]
+        slices.y_next = run.stride[2]
+    slices.count = run.count
+    return slices
+
+
+cdef void slice_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    cdef const SliceWork *work = <const SliceWork *> context
+    cdef Slices slices
     while begin < end:
-        _layout.run_at(&work.outer, begin, end, &run)
-        slices.x = work.slices.x + run.offset[0]
-        slices.out = work.slices.out + run.offset[1]
-        slices.x_next = run.stride[0]
-        slices.out_next = run.stride[1]
-        # Of these two at most one is there.
-        if slices.keep != NULL:
-            slices.keep = work.slices.keep + run.offset[2]
-            slices.keep_next = run.stride[2]
-        elif slices.y != NULL:
-            slices.y = work.slices.y + run.offset[2]
-            slices.y_next = run.stride[2]
-        slices.count = run.count
+        slices = slices_at(work, begin, end)
         work.kernel(&slices)
-        begin += run.count
+        begin += slices.count
+
+
+cdef int run_long_slices(
+    const SliceWork *work, const LongKernels *long_, double nanoseconds, int threads
+) except -1:
+    """Slices, each of `nanoseconds`, that are fewer than the threads."""
+    cdef Slices slices
+    cdef Py_ssize_t i
+    for i in range(work.outer.count):
+        slices = slices_at(work, i, i + 1)
+        run_long(work.kernel, long_, &slices, nanoseconds, threads)
+    return 0
 
 
 cdef int run_slices(
     SlicesKernel kernel, double nanoseconds, ndarray x, ndarray out, uint64_t axes, double scale,
-    ndarray y, ndarray keep, int computed, int threads,
+    ndarray y, ndarray keep, int computed, int threads, const LongKernels *long_,
 ) except -1:
-    """`computed` is the kernel's type. y and keep may be None, and one of them is.
+    """`computed` is the kernel's type. y and keep may be None, and one of them is. `long_` may be NULL.
 
     y and keep with the shape of x; out too, or without the axes of a slice. No partial overlap.
     """
@@ -80,5 +100,9 @@ cdef int run_slices(
     if other is not None:
         _layout.slice_elements(&work.elements[2], other, axes)
     _layout.outer_axes(&work.outer, x, out, other, None, axes)
-    _threads.run(slice_task, &work, work.outer.count, threads, cost(nanoseconds, cnp.PyArray_SIZE(x), computed))
+    nanoseconds = cost(nanoseconds, cnp.PyArray_SIZE(x), computed)
+    if long_ != NULL and work.outer.count < threads:
+        run_long_slices(&work, long_, nanoseconds / work.outer.count, threads)
+    else:
+        _threads.run(slice_task, &work, work.outer.count, threads, nanoseconds)
     return 0

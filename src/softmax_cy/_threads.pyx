@@ -156,6 +156,13 @@ cdef int requested_threads(object num_threads) except -1:
     return threads
 
 
+cdef int worthwhile(int threads, Py_ssize_t items, double nanoseconds) noexcept:
+    """How many of the threads pay, for items that one thread would take about `nanoseconds` for."""
+    if threads > nanoseconds / WORTH_A_THREAD:
+        threads = <int> (nanoseconds / WORTH_A_THREAD)
+    return <int> min(<Py_ssize_t> threads, items)
+
+
 cdef void run(Task task, const void *context, Py_ssize_t items, int threads, double nanoseconds) noexcept:
     """Run the task over all items, which one thread would take about `nanoseconds` for."""
     global threads_started
@@ -163,10 +170,7 @@ cdef void run(Task task, const void *context, Py_ssize_t items, int threads, dou
     if nanoseconds < RELEASE_GIL_ABOVE:
         task(context, 0, items)
         return
-    if threads > nanoseconds / WORTH_A_THREAD:
-        threads = <int> (nanoseconds / WORTH_A_THREAD)
-    if threads > items:
-        threads = <int> items
+    threads = worthwhile(threads, items, nanoseconds)
     if threads <= 1:
         with nogil:
             task(context, 0, items)

@@ -50,6 +50,21 @@ cdef real true_complement(const JacobianRows *rows, char *scratch) noexcept nogi
     return <real> ((sum_.others.hi + sum_.others.lo) / (sum_.ties + (sum_.others.hi + sum_.others.lo)))
 
 
+cdef void any_diagonal(const JacobianRows *rows, bint of_log, char *scratch) noexcept nogil:
+    cdef real scale = <real> rows.scale, diagonal, y_i
+    cdef Py_ssize_t i
+    for i in range(rows.first, rows.last):
+        y_i = real_element(rows.y, rows.y_elements, i)
+        if rows.x != NULL and y_i > 0.5:
+            diagonal = scale * (y_i * true_complement(rows, scratch))
+        else:
+            diagonal = on_diagonal(y_i, scale, of_log)
+        if contiguous(rows.out_elements):
+            memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), &diagonal, sizeof(real))
+        else:
+            scatter_value(diagonal, rows.out + i * rows.out_next, rows.out_elements, i, 1)
+
+
 cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexcept nogil:
     """`of_log` is a constant of the caller: y is log_softmax."""
     cdef Scratch memory
@@ -57,7 +72,7 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
     cdef Py_ssize_t half = BLOCK_BYTES // 2     # of scratch: y here, the row there
     cdef bint y_in_place = contiguous(rows.y_elements) and not of_log
     cdef bint out_contiguous = contiguous(rows.out_elements)
-    cdef real scale = <real> rows.scale, diagonal, y_i
+    cdef real scale = <real> rows.scale
     cdef Py_ssize_t start = 0, count, i
     cdef const char *y
     cdef char *out
@@ -84,20 +99,49 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
         start += count
     if rows.stream:
         v_stream_end()
+    any_diagonal(rows, of_log, scratch)
+
+
+cdef inline bint are_short_and_dense(const JacobianRows *rows) noexcept nogil:
+    """Where the beginning of the next row is the end of this one, and aligned stores would not pay."""
+    return (
+        contiguous(rows.y_elements) and contiguous(rows.out_elements) and rows.length < 8 * LANES
+        and rows.out_next == rows.length * <Py_ssize_t> sizeof(real) and not rows.stream and rows.x == NULL
+    )
+
+
+cdef inline void short_rows(const JacobianRows *rows) noexcept nogil:
+    """Whole vectors at a time: what one writes beyond its row, the next rows write over."""
+    cdef const real *y = <const real *> rows.y
+    cdef real *row = <real *> (rows.out + rows.first * rows.out_next)
+    cdef real *end = <real *> (rows.out + rows.last * rows.out_next)
+    cdef Py_ssize_t length = rows.length, whole = length - length % LANES, i, k
+    cdef vreal rest = v_load_first(y + whole, length - whole, 0), factor
+    cdef real y_i
     for i in range(rows.first, rows.last):
-        y_i = real_element(rows.y, rows.y_elements, i)
-        if rows.x != NULL and y_i > 0.5:
-            diagonal = scale * (y_i * true_complement(rows, scratch))
-        else:
-            diagonal = on_diagonal(y_i, scale, of_log)
-        if out_contiguous:
-            memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), &diagonal, sizeof(real))
-        else:
-            scatter_value(diagonal, rows.out + i * rows.out_next, rows.out_elements, i, 1)
+        memcpy(&y_i, y + i, sizeof(real))
+        factor = v_set(off_diagonal_factor(y_i, <real> rows.scale, False))
+        k = 0
+        while k < whole:
+            v_store(row + k, v_mul(factor, v_load(y + k)))
+            k += LANES
+        if k < length:
+            if row + k + LANES <= end:
+                v_store(row + k, v_mul(factor, rest))
+            else:
+                v_store_first(row + k, v_mul(factor, rest), length - k)
+        row += length
+    for i in range(rows.first, rows.last):
+        memcpy(&y_i, y + i, sizeof(real))
+        y_i = on_diagonal(y_i, <real> rows.scale, False)
+        memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), &y_i, sizeof(real))
 
 
 cdef void jacobian_rows(const JacobianRows *rows) noexcept nogil:
-    any_jacobian_rows(rows, False)
+    if are_short_and_dense(rows):
+        short_rows(rows)
+    else:
+        any_jacobian_rows(rows, False)
 
 
 cdef void log_jacobian_rows(const JacobianRows *rows) noexcept nogil:

@@ -9,12 +9,15 @@ from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcpy, memset
 
 from softmax_cy.kernels.table cimport (
+    BlockSum,
     CrossEntropySlices,
     Elements,
     JacobianRows,
     KernelTable,
+    LongKernels,
     Slices,
     SlicesKernel,
+    Stretch,
 )
 
 include "simd.pxi"
@@ -29,6 +32,7 @@ include "products.pxi"
 include "columns.pxi"
 include "tiles.pxi"
 include "gathered.pxi"
+include "long.pxi"
 include "jacobian.pxi"
 include "cross_entropy.pxi"
 
@@ -42,6 +46,12 @@ cdef KernelTable _table = KernelTable(
     log_softmax_jvp=log_softmax_jvp_slices,
     log_jacobian=log_jacobian_rows,
     cross_entropy=cross_entropy_slices,
+    long_softmax=LongKernels(
+        block=block_length(), largest=stretch_largest, terms=stretch_exponentials, finish=stretch_softmax),
+    long_log_softmax=LongKernels(
+        block=block_length(), largest=stretch_largest, terms=stretch_below_top, finish=stretch_log_softmax),
+    long_logsumexp=LongKernels(
+        block=block_length(), largest=stretch_largest, terms=stretch_below_top, finish=stretch_logsumexp),
 )
 
 table = PyCapsule_New(&_table, "softmax_cy.kernels.table", NULL)

@@ -37,28 +37,33 @@ cdef inline double largest_exponential(real top, Shift shift) noexcept nogil:
     return v_first(exp_shifted(v_set(top), in_all_lanes(shift), False).value)
 
 
+cdef inline LogSum log_sum_from(total others, double ties, real top, real scale) noexcept nogil:
+    """`others` as they were raised."""
+    cdef LogSum sum_
+    sum_.top = top
+    sum_.ties = ties
+    sum_.others = total_over(others, largest_exponential(top, shift_to(top, scale)))
+    sum_.over = total_log(ties, sum_.others)
+    return sum_
+
+
 cdef LogSum log_sum(const Slice *s, real top, char *scratch) noexcept nogil:
     """Of a slice that has_softmax."""
     cdef Shift shift = shift_to(top, s.all.scale)
-    cdef double largest = largest_exponential(top, shift)
-    cdef LogSum sum_
+    cdef double ties = 0
     cdef Py_ssize_t start = 0, count
     cdef const char *block
     cdef total t
     cdef Terms terms
-    sum_.top = top
-    sum_.ties = 0
     t.hi = t.lo = 0
     while start < s.all.length:
         count = block_at(start, s.all.length)
         block = fetch(s, start, count, scratch)
         terms = block_below_top(block, count, shift, top)
         t = total_add(t, signed_total(terms.sum_))
-        sum_.ties += v_sum_across(terms.ties)
+        ties += v_sum_across(terms.ties)
         start += count
-    sum_.others = total_over(t, largest)
-    sum_.over = total_log(sum_.ties, sum_.others)
-    return sum_
+    return log_sum_from(t, ties, top, s.all.scale)
 
 
 cdef inline vreal log_quotient(vreal x, vreal top, vreal over, real scale) noexcept nogil:
@@ -79,21 +84,17 @@ cdef inline Constants log_constants(real top, total over, real scale) noexcept n
     return c
 
 
-cdef void log_softmax_slice(const Slice *s, char *scratch) noexcept nogil:
-    cdef real top = slice_max(s, scratch)
-    cdef Py_ssize_t start = 0, count
+cdef inline void log_results(
+    const Slice *s, Py_ssize_t start, Py_ssize_t end, const LogSum *sum_, char *scratch
+) noexcept nogil:
+    """The last pass, over whole blocks."""
+    cdef Py_ssize_t count
     cdef const char *block
     cdef char *target
     cdef bint stream
-    cdef LogSum sum_
-    cdef Constants constants
-    if not has_softmax(top):
-        deliver_value(s, scratch, NAN, -INFINITY)
-        return
-    sum_ = log_sum(s, top, scratch)
-    constants = log_constants(top, sum_.over, <real> s.all.scale)
-    while start < s.all.length:
-        count = block_at(start, s.all.length)
+    cdef Constants constants = log_constants(sum_.top, sum_.over, <real> s.all.scale)
+    while start < end:
+        count = block_at(start, end)
         block = fetch(s, start, count, scratch)
         target = room_for(s, start, scratch)
         stream = s.all.stream and target != scratch
@@ -102,14 +103,29 @@ cdef void log_softmax_slice(const Slice *s, char *scratch) noexcept nogil:
         start += count
 
 
+cdef void log_softmax_slice(const Slice *s, char *scratch) noexcept nogil:
+    cdef real top = slice_max(s, scratch)
+    cdef LogSum sum_
+    if not has_softmax(top):
+        deliver_value(s, scratch, NAN, -INFINITY)
+        return
+    sum_ = log_sum(s, top, scratch)
+    log_results(s, 0, s.all.length, &sum_, scratch)
+
+
+cdef inline void write_log_sum(const Slices *slices, char *out, const LogSum *sum_) noexcept nogil:
+    write_result(product_plus_total(sum_.top, <real> slices.scale, sum_.over), out, slices.out_elements.kind)
+
+
 cdef void logsumexp_slice(const Slice *s, char *scratch) noexcept nogil:
     cdef real top = slice_max(s, scratch)
     cdef real result = top * <real> s.all.scale
     cdef LogSum sum_
     if has_softmax(top):
         sum_ = log_sum(s, top, scratch)
-        result = product_plus_total(sum_.top, <real> s.all.scale, sum_.over)
-    elif has_nan(s, scratch):
+        write_log_sum(s.all, s.out, &sum_)
+        return
+    if has_nan(s, scratch):
         result = NAN
     write_result(result, s.out, s.all.out_elements.kind)
 

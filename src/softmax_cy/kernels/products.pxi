@@ -8,11 +8,12 @@
 #
 # Design:
 # 1. One sum, then the results: two passes. Where one class holds nearly everything, v - sum(y * v) cancels there, and
-#    with it go all the digits that matter. The sum of y being 1, any constant may be taken off v first: so where a class
-#    has more than half, the sum is taken again, over v less v at that class. (Taking it off everywhere would lose three
-#    digits out of seven where no class dominates, and no class cancels.)
-# 2. sum(y * v) is a plain sum in 4 * LANES chains of few terms each, and of such sums: as good as the products in it. sum(v) is
-#    of numbers that may cancel with nothing to show for it, so there each error is recovered by Knuth's TwoSum (sums.h).
+#    with it go all the digits that matter. The sum of y being 1, any constant may be taken off v first: so where a
+#    class has more than half, the sum is taken again, over v less v at that class. (Taking it off everywhere would lose
+#    three digits out of seven where no class dominates, and no class cancels.)
+# 2. sum(y * v) is a plain sum in 4 * LANES chains of few terms each, and of such sums: as good as the products in it.
+#    sum(v) is of numbers that may cancel with nothing to show for it, so there each error is recovered by Knuth's
+#    TwoSum (sums.h).
 # 3. y = exp(log_y) is off by the rounding of log_y times log_y, and off alike where all log_y are: it is a mean that is
 #    wanted, sum(y * v) / sum(y).
 

@@ -35,15 +35,19 @@ cdef inline real block_max(const char *x, Py_ssize_t count, real top) noexcept n
     return v_max_across(v_max(v_max(a, b), v_max(c, d)))
 
 
-cdef inline real slice_max(const Slice *s, char *scratch) noexcept nogil:
+cdef inline real range_max(const Slice *s, Py_ssize_t start, Py_ssize_t end, char *scratch) noexcept nogil:
     """The largest element that is kept and not NaN, or -inf."""
     cdef real top = -INFINITY
-    cdef Py_ssize_t start = 0, count
-    while start < s.all.length:
-        count = block_at(start, s.all.length)
+    cdef Py_ssize_t count
+    while start < end:
+        count = block_at(start, end)
         top = block_max(fetch(s, start, count, scratch), count, top)
         start += count
     return top
+
+
+cdef inline real slice_max(const Slice *s, char *scratch) noexcept nogil:
+    return range_max(s, 0, s.all.length, scratch)
 
 
 cdef inline bint has_softmax(real top) noexcept nogil:
@@ -129,6 +133,30 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
         group, after = after, group
 
 
+cdef inline void softmax_results(
+    const Slice *s, Py_ssize_t start, Py_ssize_t end, const char *kept, Shift shift, reciprocal r, char *scratch
+) noexcept nogil:
+    """The third pass, over whole blocks. kept: the exponentials of all elements, or NULL."""
+    cdef Py_ssize_t count
+    cdef const char *block
+    cdef char *target
+    cdef bint stream
+    cdef Constants constants
+    constants.r = reciprocal_in_all_lanes(r)
+    while start < end:
+        count = block_at(start, end)
+        target = room_for(s, start, scratch)
+        if kept != NULL:
+            block = kept + start * <Py_ssize_t> sizeof(real)
+        else:
+            block_exponentials(fetch(s, start, count, scratch), scratch, count, shift)
+            block = scratch
+        stream = s.all.stream and target != scratch
+        finish(block, NULL, target, count, &constants, SOFTMAX, stream)
+        deliver(s, start, count, scratch, 0)
+        start += count
+
+
 cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     """A slice of any length and strides, in blocks."""
     cdef Py_ssize_t length = s.all.length
@@ -136,12 +164,9 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     cdef real top
     cdef const char *block = NULL
     cdef char *kept = NULL
-    cdef char *target
     cdef Shift shift
     cdef Terms terms
     cdef total t, of_block
-    cdef bint stream
-    cdef Constants constants
     if length <= block_length():
         # One block is brought side by side once.
         kept = scratch
@@ -168,28 +193,13 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
         if kept != scratch:
             block = fetch(s, start, count, scratch)
         if kept != NULL:
-            target = kept + start * <Py_ssize_t> sizeof(real)
-            terms = block_exponentials(block, target, count, shift)
+            terms = block_exponentials(block, kept + start * <Py_ssize_t> sizeof(real), count, shift)
         else:
             terms = block_exponentials_alone(block, count, shift)
         of_block = vsum_total(terms.sum_)
         t = total_add(t, of_block)
         start += count
-    constants.r = reciprocal_in_all_lanes(total_reciprocal(t))
-
-    start = 0
-    while start < length:
-        count = block_at(start, length)
-        target = room_for(s, start, scratch)
-        if kept != NULL:
-            block = kept + start * <Py_ssize_t> sizeof(real)
-        else:
-            block_exponentials(fetch(s, start, count, scratch), scratch, count, shift)
-            block = scratch
-        stream = s.all.stream and target != scratch
-        finish(block, NULL, target, count, &constants, SOFTMAX, stream)
-        deliver(s, start, count, scratch, 0)
-        start += count
+    softmax_results(s, 0, length, kept, shift, total_reciprocal(t), scratch)
 
 
 cdef void softmax_slices(const Slices *slices) noexcept nogil:

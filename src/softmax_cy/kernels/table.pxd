@@ -86,9 +86,35 @@ ctypedef struct CrossEntropySlices:
     int64_t ignored                     # the index of slices that do not count
 
 
+ctypedef struct BlockSum:
+    # Of the exponentials in one block.
+    double hi
+    double lo
+    double ties             # how many elements are as large as the largest, where the kernel counts them
+
+
+ctypedef struct Stretch:
+    # Some blocks of one long slice, of which several threads do a stretch each. A slice has `blocks_in_slice` of them.
+    const Slices *slices    # IN: the one slice
+    Py_ssize_t begin        # IN
+    Py_ssize_t end          # IN
+    double top              # OUT of the first kernel, of its stretch; IN of the others, of the slice
+    BlockSum *sums          # OUT of the second kernel, IN of the third: of all blocks
+
+
 ctypedef void (*CrossEntropyKernel)(const CrossEntropySlices *slices) noexcept nogil
 ctypedef void (*SlicesKernel)(const Slices *slices) noexcept nogil
+ctypedef void (*StretchKernel)(Stretch *stretch) noexcept nogil
 ctypedef void (*JacobianKernel)(const JacobianRows *rows) noexcept nogil
+
+
+ctypedef struct LongKernels:
+    # What a SlicesKernel does to one slice, to the bit, in three passes over any stretches of it; a kernel with one
+    # result a slice writes it with the first. A slice without a finite largest element is left to the SlicesKernel.
+    Py_ssize_t block        # elements
+    StretchKernel largest
+    StretchKernel terms
+    StretchKernel finish
 
 
 ctypedef struct KernelTable:
@@ -101,3 +127,6 @@ ctypedef struct KernelTable:
     SlicesKernel log_softmax_jvp        # y is log_softmax, x the tangent
     JacobianKernel log_jacobian
     CrossEntropyKernel cross_entropy
+    LongKernels long_softmax
+    LongKernels long_log_softmax
+    LongKernels long_logsumexp
