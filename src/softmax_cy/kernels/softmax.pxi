@@ -110,8 +110,9 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
         for i in range(group.count):
             # The next group is read, and this one written, at the same pace.
             soon.x = group.x + (i + group.count) * slices.x_next
-            soon.out = group.out + i * slices.out_next
-            kept = scratch + i * row if in_scratch else soon.out
+            kept = scratch + i * row if in_scratch else group.out + i * slices.out_next
+            # What is written past the caches is not to be fetched into them.
+            soon.out = kept if slices.stream else group.out + i * slices.out_next
             # In line: a call would cost a fifth of a short slice.
             terms = any_block(
                 group.x + i * slices.x_next, kept, length, shift_at(&group.shifts, i), 0, EXPONENTIALS, soon)

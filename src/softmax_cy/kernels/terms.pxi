@@ -77,9 +77,9 @@ cdef inline Terms terms_loop(
         c = reduced(v_load(p + 2 * LANES), shifts, plain)
         d = reduced(v_load(p + 3 * LANES), shifts, plain)
         while i + 8 * LANES <= count:
-            if soon.x != NULL:
-                for k in range(4):
-                    prefetch(<const real *> soon.x + i + k * LANES)
+            for k in range(4):
+                prefetch(<const real *> soon.x + i + k * LANES)
+                if soon.out != NULL:
                     prefetch_to_write(<real *> soon.out + i + k * LANES)
             s = expand_and_add(s, a, p + i, shifts, top, q + i, which)
             a = reduced(v_load(p + i + 4 * LANES), shifts, plain)
@@ -116,24 +116,29 @@ cdef inline Terms any_block(
     return terms_loop(x, e, count, shift, top, which, False, soon)
 
 
+cdef inline Soon what_follows(const char *x, Py_ssize_t count) noexcept nogil:
+    """The next block, or the next slice, as often as not."""
+    return Soon(x=x + count * <Py_ssize_t> sizeof(real), out=NULL)
+
+
 # Functions, not inline ones: the loops are long, and several places use them.
 
 cdef Terms block_exponentials(const char *x, char *e, Py_ssize_t count, Shift shift) noexcept nogil:
     """The terms of a block, whose exponentials are written to e (x itself, if need be)."""
-    cdef Soon nothing = Soon(x=NULL, out=NULL)
-    return any_block(x, e, count, shift, 0, EXPONENTIALS, nothing)
+    cdef Soon soon = what_follows(x, count)
+    return any_block(x, e, count, shift, 0, EXPONENTIALS, soon)
 
 
 cdef Terms block_exponentials_alone(const char *x, Py_ssize_t count, Shift shift) noexcept nogil:
-    cdef Soon nothing = Soon(x=NULL, out=NULL)
-    return any_block(x, NULL, count, shift, 0, EXPONENTIALS_ALONE, nothing)
+    cdef Soon soon = what_follows(x, count)
+    return any_block(x, NULL, count, shift, 0, EXPONENTIALS_ALONE, soon)
 
 
 cdef Terms block_below_top(const char *x, Py_ssize_t count, Shift shift, real top) noexcept nogil:
-    cdef Soon nothing = Soon(x=NULL, out=NULL)
-    return any_block(x, NULL, count, shift, top, BELOW_TOP, nothing)
+    cdef Soon soon = what_follows(x, count)
+    return any_block(x, NULL, count, shift, top, BELOW_TOP, soon)
 
 
 cdef Terms block_below_top_kept(const char *x, char *e, Py_ssize_t count, Shift shift, real top) noexcept nogil:
-    cdef Soon nothing = Soon(x=NULL, out=NULL)
-    return any_block(x, e, count, shift, top, BELOW_TOP_KEPT, nothing)
+    cdef Soon soon = what_follows(x, count)
+    return any_block(x, e, count, shift, top, BELOW_TOP_KEPT, soon)
