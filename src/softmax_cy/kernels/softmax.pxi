@@ -152,7 +152,7 @@ cdef inline void softmax_results(
         else:
             block_exponentials(fetch(s, start, count, scratch), scratch, count, shift)
             block = scratch
-        stream = s.all.stream and target != scratch
+        stream = s.all.stream and target != scratch and kept == NULL
         finish(block, NULL, target, count, &constants, SOFTMAX, stream)
         deliver(s, start, count, scratch, 0)
         start += count
@@ -181,10 +181,7 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     shift = shift_to(top, s.all.scale)
     if kept == scratch:
         pass
-    elif (
-        room_for(s, 0, scratch) == s.out and not s.all.stream
-        and length * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES
-    ):
+    elif room_for(s, 0, scratch) == s.out and length * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES:
         kept = s.out
 
     t.hi = t.lo = 0
