@@ -65,7 +65,17 @@ huge: $(VENV)/installed $(VENV)/test-requirements  ## arrays of more than 2**31 
 race: $(VENV)/installed $(VENV)/race-requirements  ## beside torch, oneDNN, ONNX Runtime, JAX, SciPy, NumPy: make race ARGS="--select softmax"
 	$(BIN)/python -m benchmarks.race $(ARGS)
 
+golden: $(VENV)/installed $(VENV)/test-requirements  ## write the digests of the promised bits anew: after a change that means to change bits
+	$(BIN)/python tools/golden.py
+
+CLANG := clang
+golden-clang: $(VENV)/test-requirements  ## the same bits from another compiler: make golden-clang CLANG=clang-19
+	rm -rf build/clang
+	CC=$(CLANG) SOFTMAX_CY_BUILD_TEST_VARIANTS=1 $(BIN)/python setup.py --quiet \
+	    build --build-lib build/clang/lib --build-temp build/clang/temp
+	PYTHONPATH=build/clang/lib $(BIN)/python tools/golden.py --check
+
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint sanitize fuzz huge race clean
+.PHONY: help demo test lint sanitize fuzz huge race golden golden-clang clean

@@ -1,0 +1,115 @@
+"""The bits that every variant with FMA gives on every machine: how they are made, and where their digests are kept.
+
+The inputs come from a few lines of integer arithmetic, so that no library's random numbers have a part in them, and
+every one of them is exact in float32. `make golden` writes the digests anew.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+DIGESTS = Path(__file__).parent / "data" / "golden.json"
+
+# Around the borders of lanes (8, 16) and of blocks (1024, 2048, 4096), of what is kept in `out`, and beyond.
+BORDERS = (255, 256, 257, 1023, 1024, 1025, 2047, 2048, 2049, 4095, 4096, 4097)
+LENGTHS = (*range(1, 131), *BORDERS, 10_007, 70_001, 300_007)
+LONGEST_JACOBIAN = 130
+DTYPES = ("float32", "float64")
+
+# What is multiplied with 24-bit integers of either sign to make the logits.
+UNITS = {
+    "near": 2.0**-20,  # +-8: every exponential counts
+    "wide": 2.0**-16,  # +-128: results among the subnormal numbers of float32, and zeros
+    "far": 2.0**-11,  # +-4096: where the maximum is subtracted
+    "masked": 2.0**-20,  # of which some are -inf
+    "ties": 2.0**-20,  # of which there are few different ones
+}
+
+
+def integers(count, seed):
+    """64 bits each: SplitMix64 (Steele, Lea and Flood, 2014), of which any part can be computed by itself."""
+    state = np.arange(1, count + 1, dtype=np.uint64) + np.uint64(seed << 32)
+    z = state * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def reals(bits, unit, dtype):
+    """The upper 24 bits as an integer of either sign, in this unit: exact."""
+    return ((bits >> np.uint64(40)).astype(np.int64) - 2**23).astype(dtype) * dtype.type(unit)
+
+
+def inputs(kind, length, dtype):
+    """Logits, a vector, and a class index a row: several rows where they are short."""
+    rows = 3 if length <= max(BORDERS) else 1
+    bits = integers(rows * length, seed=list(UNITS).index(kind)).reshape(rows, length)
+    if kind == "ties":
+        bits &= np.uint64(0b11 << 62)
+    x = reals(bits, UNITS[kind], np.dtype(dtype))
+    if kind == "masked":
+        x[:, 1:][bits[:, 1:] % np.uint64(3) == 0] = -np.inf
+    v = reals(integers(rows * length, seed=100).reshape(rows, length), 2.0**-22, np.dtype(dtype))
+    target = (integers(rows, seed=200) % np.uint64(length)).astype(np.int64)
+    return x, v, target
+
+
+def results(library, x, v, target):
+    """One name and array after another, each of which depends on `library` alone."""
+    y, log_y = library.softmax(x), library.log_softmax(x)
+    yield "softmax", y
+    yield "log_softmax", log_y
+    yield "logsumexp", library.logsumexp(x)
+    yield "softmax, scaled", library.softmax(x, scale=0.7)
+    yield "log_softmax, scaled", library.log_softmax(x, scale=0.7)
+    yield "softmax_vjp", library.softmax_vjp(v, y)
+    yield "log_softmax_vjp", library.log_softmax_vjp(v, log_y)
+    yield "log_softmax_jvp", library.log_softmax_jvp(v, log_y)
+    loss, grad = library.cross_entropy_and_grad(x, target, reduction="none")
+    yield "cross_entropy", loss
+    yield "its gradient", grad
+    if x.shape[-1] <= LONGEST_JACOBIAN:
+        yield "softmax_jacobian", library.softmax_jacobian(y)
+        yield "log_softmax_jacobian", library.log_softmax_jacobian(log_y)
+        yield "softmax_and_jacobian", library.softmax_and_jacobian(x)[1]
+
+
+def lengths_in_groups():
+    """What goes into one digest: some short lengths, or one other."""
+    groups = {f"{first}-{last}": range(first, last + 1) for first, last in ((1, 16), (17, 64), (65, 130))}
+    return groups | {str(length): (length,) for length in LENGTHS if length > 130}
+
+
+def digests(library, dtype):
+    """{kind: {operation: {lengths: digest}}} of a module with the functions of softmax_cy."""
+    found = {}
+    for kind in UNITS:
+        of_kind = found[kind] = {}
+        for group, lengths in lengths_in_groups().items():
+            hashes = {}
+            for length in lengths:
+                for name, array in results(library, *inputs(kind, length, dtype)):
+                    little_endian = np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<"))
+                    hashes.setdefault(name, hashlib.sha256()).update(little_endian.tobytes())
+            for name, digest in hashes.items():
+                of_kind.setdefault(name, {})[group] = digest.hexdigest()[:16]
+    return found
+
+
+def recorded():
+    """The digests in the file, by dtype."""
+    return json.loads(DIGESTS.read_text())
+
+
+def differences(found, wanted):
+    """Where two of `digests` differ: (kind, operation, lengths)."""
+    assert found.keys() == wanted.keys()
+    return [
+        (kind, name, group)
+        for kind in wanted
+        for name in wanted[kind].keys() | found[kind].keys()
+        for group in wanted[kind].get(name, {}).keys() | found[kind].get(name, {}).keys()
+        if wanted[kind].get(name, {}).get(group) != found[kind].get(name, {}).get(group)
+    ]
