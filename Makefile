@@ -65,6 +65,12 @@ huge: $(VENV)/installed $(VENV)/test-requirements  ## arrays of more than 2**31 
 race: $(VENV)/installed $(VENV)/race-requirements  ## beside torch, oneDNN, ONNX Runtime, JAX, SciPy, NumPy: make race ARGS="--select softmax"
 	$(BIN)/python -m benchmarks.race $(ARGS)
 
+accuracy: $(VENV)/installed $(VENV)/accuracy-requirements  ## the largest error of every function, beside others: make accuracy ARGS=--quick
+	$(BIN)/python -m benchmarks.accuracy $(ARGS)
+
+exhaustive: $(VENV)/installed $(VENV)/test-requirements  ## the exponential on every float32 and many float64 (minutes)
+	$(BIN)/python tools/exhaustive.py $(ARGS)
+
 golden: $(VENV)/installed $(VENV)/test-requirements  ## write the digests of the promised bits anew: after a change that means to change bits
 	$(BIN)/python tools/golden.py
 
@@ -78,4 +84,4 @@ golden-clang: $(VENV)/test-requirements  ## the same bits from another compiler:
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint sanitize fuzz huge race golden golden-clang clean
+.PHONY: help demo test lint sanitize fuzz huge race accuracy exhaustive golden golden-clang clean
