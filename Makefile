@@ -71,6 +71,9 @@ accuracy: $(VENV)/installed $(VENV)/accuracy-requirements  ## the largest error 
 exhaustive: $(VENV)/installed $(VENV)/test-requirements  ## the exponential on every float32 and many float64 (minutes)
 	$(BIN)/python tools/exhaustive.py $(ARGS)
 
+vectors: $(VENV)/installed $(VENV)/accuracy-requirements  ## compute the reference vectors of the tests anew
+	$(BIN)/python tools/vectors.py
+
 golden: $(VENV)/installed $(VENV)/test-requirements  ## write the digests of the promised bits anew: after a change that means to change bits
 	$(BIN)/python tools/golden.py
 
@@ -84,4 +87,4 @@ golden-clang: $(VENV)/test-requirements  ## the same bits from another compiler:
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint sanitize fuzz huge race accuracy exhaustive golden golden-clang clean
+.PHONY: help demo test lint sanitize fuzz huge race accuracy exhaustive vectors golden golden-clang clean

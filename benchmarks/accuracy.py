@@ -39,6 +39,8 @@ FAMILIES_BEYOND = ("normal", "negative", "all equal", "one dominant")
 # What softmax_cy promises, in the units below.
 BOUNDS = {
     "softmax": 2.0,
+    "softmax, below the smallest normal": 1.0,
+    "softmax, where the logit is -inf": 0.0,
     "log_softmax": 2.0,
     "logsumexp": 2.0,
     "softmax_vjp": 4.0,
@@ -236,6 +238,11 @@ def measured(who: Ours | Other, p: Problem) -> Iterator[tuple[str, np.ndarray]]:
     for name, right in (("softmax", p.forward.y), ("log_softmax", p.forward.log_y)):
         if (result := who(name, p.x)) is not None:
             yield name, errors(result, right)
+            if name == "softmax":
+                subnormal = right < np.finfo(dtype).smallest_normal
+                yield "softmax, below the smallest normal", errors(np.where(subnormal, result, 0), right * subnormal)
+                dropped = np.isneginf(p.x)
+                yield "softmax, where the logit is -inf", errors(np.where(dropped, result, 0), right * dropped)
     if (result := who("logsumexp", p.x)) is not None:
         unit = np.maximum(
             *(twin.unit_in_last_place(a, dtype) for a in (p.forward.logsumexp, p.x.max(-1).astype(WIDE) / 2))

@@ -51,13 +51,14 @@ class Seen:
     dtype: str
     variant: str
     way: str
-    inputs: int
+    inputs: int = 0
     misrounded: int = 0
     error: float = 0.0
     x: float = 0.0
 
-    def join(self, error: float, x: float, misrounded: int) -> None:
+    def join(self, error: float, x: float, misrounded: int, inputs: int) -> None:
         """Take in a part."""
+        self.inputs += inputs
         self.misrounded += misrounded
         if not error <= self.error:
             self.error, self.x = error, x
@@ -113,11 +114,7 @@ def measure_floats(variant: str, pool: ThreadPoolExecutor, step: int, progress: 
     """Every float, or parts of them."""
     probe = importlib.import_module(f"probe_f32_{variant}")
     parts = float_ranges(step)
-    negative = [part for part in parts if part[0] >= 2**31]
-    seen = [
-        Seen("float32", variant, "of a slice", sum(last - first for first, last in parts)),
-        Seen("float32", variant, "of logarithms", sum(last - first for first, last in negative)),
-    ]
+    seen = [Seen("float32", variant, way) for way in ("of a slice", "of logarithms")]
     task = progress.add_task(f"float32, {variant}", total=len(parts))
     for found in pool.map(lambda part: probe.every_float(*part), parts):
         for one, of_part in zip(seen, found, strict=True):
@@ -130,11 +127,11 @@ def measure_doubles(variant: str, pool: ThreadPoolExecutor, count: int, progress
     """A great many, then the hardest of them with more digits."""
     probe = importlib.import_module(f"probe_f64_{variant}")
     parts = range(0, count, DOUBLES_AT_ONCE)
-    seen = Seen("float64", variant, "of logarithms", len(parts) * DOUBLES_AT_ONCE)
-    hardest = Seen("float64", variant, "near a tie", 0)
+    seen = Seen("float64", variant, "of logarithms")
+    hardest = Seen("float64", variant, "near a tie")
     nearest = mp.inf
 
-    def measure(first: int) -> tuple[tuple[float, float, int], np.ndarray, int]:
+    def measure(first: int) -> tuple[tuple[float, float, int, int], np.ndarray, int]:
         hard = np.empty((2, HARD_AT_ONCE))
         found, many, power = probe.many_doubles(first, first + DOUBLES_AT_ONCE, *hard)
         return found, hard[:, :many], power
@@ -144,8 +141,7 @@ def measure_doubles(variant: str, pool: ThreadPoolExecutor, count: int, progress
         seen.join(*found)
         for x, e in hard.T.tolist():
             error, distance = ulps_of_double(x, e, power)
-            hardest.join(error, x, error > 0.5)
-            hardest.inputs += 1
+            hardest.join(error, x, error > 0.5, 1)
             nearest = min(nearest, distance)
         progress.advance(task)
     hardest.way = f"within 2^{int(mp.ceil(mp.log(nearest, 2)))}..2^-11 ulp of a tie"

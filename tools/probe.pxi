@@ -20,6 +20,7 @@ cdef struct Worst:
     double error        # in ulp
     double x
     int64_t misrounded  # how many are not the nearest number
+    int64_t inputs
 
 
 cdef inline Worst worse(Worst worst, double error, double x) noexcept nogil:
@@ -28,7 +29,12 @@ cdef inline Worst worse(Worst worst, double error, double x) noexcept nogil:
         worst.error = error
         worst.x = x
     worst.misrounded += not error <= 0.5
+    worst.inputs += 1
     return worst
+
+
+cdef object as_tuple(Worst worst):
+    return worst.error, worst.x, worst.misrounded, worst.inputs
 
 
 cdef inline void exponentials(const real *x, real *e, Py_ssize_t count, Shifts shifts) noexcept nogil:
@@ -80,12 +86,12 @@ cdef inline Worst compared(const real *x, Py_ssize_t count, Shifts shifts, Worst
 def every_float(uint32_t first, uint32_t last):
     """Over all floats with these bits: as a slice of its neighbours has it, and as that of logarithms has it.
 
-    Returns for both (largest error in ulp, where, how many are misrounded).
+    Returns for both (largest error in ulp, where, how many are misrounded, of how many).
     """
     cdef real[CHUNK] x
     cdef uint32_t bits = first, one
     cdef Py_ssize_t count, i
-    cdef Worst shifted = Worst(error=0, x=0, misrounded=0), plain = shifted
+    cdef Worst shifted = Worst(error=0, x=0, misrounded=0, inputs=0), plain = shifted
     with nogil:
         while bits < last:
             count = min(last - bits, <uint32_t> CHUNK)
@@ -96,7 +102,7 @@ def every_float(uint32_t first, uint32_t last):
             if x[0] <= 0 and largest(x, count) <= 0 and x[count - 1] > v_first(unshifted().lowest):
                 plain = compared(x, count, unshifted(), plain)
             bits += <uint32_t> count
-    return (shifted.error, shifted.x, shifted.misrounded), (plain.error, plain.x, plain.misrounded)
+    return as_tuple(shifted), as_tuple(plain)
 
 
 # ---- a great many doubles ------------------------------------------------------------------------------------------
@@ -122,12 +128,12 @@ def many_doubles(uint64_t first, uint64_t last, double[::1] hard_x, double[::1] 
     """Over the doubles drawn with these numbers, by long double, whose own error is some 2**-11 of these units.
 
     Those that long double cannot tell from the middle between two doubles are written to hard_x, and their
-    exponentials to hard_e. Returns (largest error in ulp, where, how many are misrounded), the number of hard ones, and
-    the power of two that exponentials are raised by.
+    exponentials to hard_e. Returns (largest error in ulp, where, how many are misrounded, of how many), the number of
+    hard ones, and the power of two that exponentials are raised by.
     """
     cdef real[CHUNK] x
     cdef real[CHUNK] e
-    cdef Worst worst = Worst(error=0, x=0, misrounded=0)
+    cdef Worst worst = Worst(error=0, x=0, misrounded=0, inputs=0)
     cdef Shifts shifts = unshifted()
     cdef double lowest = v_first(shifts.lowest)
     cdef int power = raised_by(shifts)
@@ -151,4 +157,4 @@ def many_doubles(uint64_t first, uint64_t last, double[::1] hard_x, double[::1] 
                     hard_e[hard] = e[i]
                     hard += 1
             first += CHUNK
-    return (worst.error, worst.x, worst.misrounded), hard, power
+    return as_tuple(worst), hard, power
