@@ -21,21 +21,15 @@ from pathlib import Path
 
 import mpmath as mp
 import numpy as np
-from Cython.Compiler.Main import CompilationOptions
-from Cython.Compiler.Main import compile as compile_cython
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
 
-ROOT = Path(__file__).parents[1]
+from kernel_builds import KERNELS, ROOT, kernel_extensions, to_c
+
 FOLDER = ROOT / "build/probe"
-KERNELS = ROOT / "src/softmax_cy/kernels"
-CYTHON_OPTIONS = CompilationOptions(
-    include_path=[str(ROOT / "src"), str(KERNELS), str(ROOT / "tools")],
-    compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True},
-)
 BOUND = 1.0  # ulp
 # From here on the maximum is subtracted, and what is left has been seen before: SHIFT_ABOVE of constants.h.
 DOMAIN = 208.0
@@ -64,30 +58,15 @@ class Seen:
             self.error, self.x = error, x
 
 
-def kernel_extensions() -> list[Extension]:
-    """Those of setup.py, with all that their flags depend on."""
-    from distutils.core import run_setup
-
-    os.environ["SOFTMAX_CY_BUILD_TEST_VARIANTS"] = "1"
-    os.chdir(ROOT)
-    modules = run_setup("setup.py", script_args=["--quiet"], stop_after="init").ext_modules
-    return [module for module in modules if ".kernels." in module.name]
-
-
 def build() -> None:
     """A module a kernel module, such as probe_f32_v3."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
     modules = []
-    for kernels in kernel_extensions():
-        source = FOLDER / f"probe{kernels.name.rpartition('.')[2]}.pyx"
-        source.write_text('include "probe.pxi"\n')
-        compiled = compile_cython([str(source)], CYTHON_OPTIONS)
-        if compiled.num_errors:
-            sys.exit(f"{source} does not compile")
+    for name, kernels in kernel_extensions().items():
+        source = to_c('include "probe.pxi"\n', FOLDER / f"probe_{name}.pyx")
         modules.append(
             Extension(
                 source.stem,
-                [str(source.with_suffix(".c"))],
+                [str(source)],
                 include_dirs=[str(KERNELS)],
                 define_macros=kernels.define_macros,
                 extra_compile_args=[*kernels.extra_compile_args, "-Wno-unused-function"],

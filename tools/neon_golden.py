@@ -1,0 +1,134 @@
+"""Whether NEON gives the golden bits, on a machine that has none: cross-compiled, and run by an emulator.
+
+    python tools/neon_golden.py
+
+Needs Debian's packages gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user. The kernels are those of the variant
+that is the baseline of aarch64; the face, which does no arithmetic, is left out (tools/bits_server.pxi). The headers of
+this Python serve for both machines: nothing of Python is linked.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import numpy as np
+
+import golden
+from kernel_builds import KERNELS, ROOT, kernel_extensions, to_c
+
+COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+FOLDER = ROOT / "build/neon"
+OPERATIONS = (
+    "softmax",
+    "log_softmax",
+    "logsumexp",
+    "softmax_vjp",
+    "log_softmax_vjp",
+    "log_softmax_jvp",
+    "softmax_jacobian",
+    "log_softmax_jacobian",
+    "softmax_and_jacobian",
+    "cross_entropy_and_grad",
+)
+
+
+def build(dtype: str) -> Path:
+    """The program for one dtype, of which only what `main` reaches is linked."""
+    name = f"f{np.dtype(dtype).itemsize * 8}_baseline"
+    kernels = kernel_extensions()[name]
+    source = to_c('include "bits_server.pxi"\n', FOLDER / f"server_{name}.pyx")
+    macros = [f"-D{macro}={value}" for macro, value in kernels.define_macros]
+    folders = [f"-I{folder}" for folder in (KERNELS, sysconfig.get_path("include"))]
+    sections = ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-static"]
+    program = source.with_suffix("")
+    command = [
+        COMPILER,
+        *kernels.extra_compile_args,
+        *macros,
+        *folders,
+        *sections,
+        str(source),
+        "-o",
+        str(program),
+        "-lm",
+    ]
+    subprocess.run(command, check=True)
+    return program
+
+
+class Emulated:
+    """What golden.digests asks of softmax_cy, from the program."""
+
+    def __init__(self, program: Path, dtype: str, columns: bool) -> None:
+        self.dtype, self.columns = np.dtype(dtype), columns
+        self.process = subprocess.Popen([EMULATOR, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __getattr__(self, name: str) -> object:
+        if name not in OPERATIONS:
+            raise AttributeError(name)
+        return lambda *arrays, scale=1.0, **_: self.ask(name, arrays, scale)
+
+    def ask(self, name: str, arrays: tuple[np.ndarray, ...], scale: float) -> object:
+        """One request."""
+        x = arrays[0]
+        columns = self.columns and not name.endswith("jacobian")
+        if name == "softmax_and_jacobian":
+            arrays = (self.softmax(x), x)
+        header = struct.pack("<qqqqd", OPERATIONS.index(name), *x.shape, columns, scale)
+        self.process.stdin.write(header + b"".join(self.sent(array, columns) for array in arrays))
+        self.process.stdin.flush()
+        if name == "logsumexp":
+            return self.received(x.shape[:1])
+        if name == "cross_entropy_and_grad":
+            return self.received(x.shape[:1]), self.received(x.shape, columns)
+        if name.endswith("jacobian"):
+            matrices = self.received((*x.shape, x.shape[1]))
+            return (arrays[0], matrices) if name == "softmax_and_jacobian" else matrices
+        return self.received(x.shape, columns)
+
+    def sent(self, array: np.ndarray, columns: bool) -> bytes:
+        """Rows, or columns."""
+        return (array.T if columns and array.ndim == 2 else array).tobytes()
+
+    def received(self, shape: tuple[int, ...], columns: bool = False) -> np.ndarray:
+        """A result, as rows."""
+        shape = shape[::-1] if columns else shape
+        memory = self.process.stdout.read(int(np.prod(shape)) * self.dtype.itemsize)
+        array = np.frombuffer(memory, self.dtype).reshape(shape)
+        return array.T if columns else array
+
+    def close(self) -> None:
+        """End the program."""
+        self.process.stdin.close()
+        if self.process.wait() != 0:
+            sys.exit(f"the program ended with {self.process.returncode}")
+
+
+def main() -> int:
+    """Return the exit code."""
+    for program in (COMPILER, EMULATOR):
+        if shutil.which(program) is None:
+            sys.exit(f"{program} is missing: apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user")
+    different = 0
+    for dtype in golden.DTYPES:
+        program = build(dtype)
+        for columns in (False, True):
+            library = Emulated(program, dtype, columns)
+            wrong = golden.differences(golden.digests(library, dtype), golden.recorded()[dtype])
+            library.close()
+            print(f"NEON, {dtype}, {'columns' if columns else 'rows'}: {len(wrong)} digests differ")
+            for where in wrong[:20]:
+                print(f"  {', '.join(where)}")
+            different += len(wrong)
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
