@@ -139,6 +139,7 @@ def unit_in_last_place(exact, dtype):
     """The distance between two numbers of this dtype around each exact one."""
     info = np.finfo(dtype)
     exponent = np.frexp(np.abs(np.where(np.isfinite(exact), exact, 0)))[1]
+    exponent = np.where(exact == 0, info.minexp, exponent)
     return np.ldexp(WIDE(1), np.maximum(exponent - info.nmant - 1, info.minexp - info.nmant))
 
 
