@@ -1,5 +1,5 @@
-# The exponential of the kernels, held against libm's in the next wider type. Built by tools/exhaustive.py, once for each
-# dtype and variant, with the flags of those kernels.
+# The exponential of the kernels, held against libm's in the next wider type. Built by tools/exhaustive.py, once for
+# each dtype and variant, with the flags of those kernels.
 
 from libc.math cimport exp, frexp, ldexp
 from libc.stdint cimport int64_t, uint32_t, uint64_t
