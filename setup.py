@@ -59,6 +59,7 @@ KERNEL_FLAGS = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-
 ALWAYS_INLINE = "__inline__ __attribute__((__always_inline__, __unused__))"
 
 PACKAGE = Path("src/softmax_cy")
+INCLUDE = PACKAGE / "include"
 KERNELS = PACKAGE / "kernels"
 BITS = {"f32": "32", "f64": "64"}
 
@@ -106,8 +107,10 @@ def face_extension(name):
         define_macros=[
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
             ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+            *([("CYTHON_INLINE", ALWAYS_INLINE)] if name == "capi" else []),
         ],
-        include_dirs=[str(KERNELS)],
+        include_dirs=[str(KERNELS), str(INCLUDE)],
+        depends=[str(path) for path in INCLUDE.glob("*.h")],
         extra_compile_args=[*FLAGS],
     )
 
@@ -162,7 +165,7 @@ def extensions():
     """All extension modules."""
     import numpy
 
-    face = [face_extension(path.stem) for path in sorted(PACKAGE.glob("_*.pyx"))]
+    face = [face_extension(path.stem) for path in sorted(PACKAGE.glob("*.pyx"))]
     for extension in face:
         extension.include_dirs.append(numpy.get_include())
     return face + [kernel_extension(dtype, variant) for variant in VARIANTS for dtype in BITS]
