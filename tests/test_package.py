@@ -14,6 +14,7 @@ import pytest
 import softmax_cy
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src/softmax_cy"
 
 
 def test_version():
@@ -28,7 +29,7 @@ def test_public_names():
         assert name in stub
 
 
-@pytest.mark.parametrize("name", [name for name in softmax_cy.__all__ if name != "__version__"])
+@pytest.mark.parametrize("name", sorted(set(softmax_cy.__all__) - {"__version__", "ctypes_functions"}))
 def test_docstrings_run(name):
     finder = doctest.DocTestFinder(exclude_empty=False)
     examples = finder.find(getattr(softmax_cy, name), name, module=False)
@@ -42,7 +43,14 @@ def test_the_module_docstring_runs():
     assert doctest.testmod(softmax_cy).failed == 0
 
 
-NOT_NUMERICAL = {"__version__", "get_num_threads", "set_num_threads", "show_config"}
+NOT_NUMERICAL = {
+    "__version__",
+    "ctypes_functions",
+    "get_include",
+    "get_num_threads",
+    "set_num_threads",
+    "show_config",
+}
 
 
 @pytest.mark.parametrize("name", sorted(set(softmax_cy.__all__) - NOT_NUMERICAL))
@@ -88,15 +96,27 @@ def test_the_sdist_holds_sources_and_no_generated_code(built):
     with tarfile.open(built[0]) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
     assert {"src/softmax_cy/kernels/simd.h", "src/softmax_cy/_forward.pyx", "tests/conftest.py", "LICENSE"} <= names
-    assert not [name for name in names if name.endswith((".c", ".so", ".o"))]
+    generated = [name for name in names if name.endswith((".c", ".so", ".o")) and "/examples/" not in name]
+    assert not generated
 
 
 def test_the_wheel_holds_what_embedders_need_and_no_generated_code(built):
     with zipfile.ZipFile(built[1]) as archive:
         names = set(archive.namelist())
-    for name in ("py.typed", "__init__.pyi", "__init__.pxd", "_build_info.py", "kernels/table.pxd", "kernels/simd.h"):
+    for name in (
+        "py.typed",
+        "__init__.pyi",
+        "__init__.pxd",
+        "_build_info.py",
+        "capi.pxd",
+        "include/softmax_cy.h",
+        "kernels/table.pxd",
+        "kernels/simd.h",
+    ):
         assert f"softmax_cy/{name}" in names
-    assert not [name for name in names if name.endswith((".c", ".pyx", ".pxi", ".o"))]
+    examples = {f"softmax_cy/{path.relative_to(PACKAGE)}" for path in (PACKAGE / "examples").rglob("*.*")}
+    assert examples <= names
+    assert not [name for name in names - examples if name.endswith((".c", ".pyx", ".pxi", ".o"))]
     assert not [name for name in names if "v4_on_v3" in name], "a test variant is in the wheel that users get"
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

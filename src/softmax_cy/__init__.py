@@ -9,6 +9,7 @@ array([[ 0.25, -0.25],
 """
 
 from softmax_cy._dispatch import show_config
+from softmax_cy._embedding import ctypes_functions, get_include
 from softmax_cy._forward import log_softmax, logsumexp, softmax
 from softmax_cy._jacobian import log_softmax_jacobian, softmax_and_jacobian, softmax_jacobian
 from softmax_cy._loss import cross_entropy, cross_entropy_and_grad
@@ -20,6 +21,8 @@ __all__ = [
     "__version__",
     "cross_entropy",
     "cross_entropy_and_grad",
+    "ctypes_functions",
+    "get_include",
     "get_num_threads",
     "log_softmax",
     "log_softmax_jacobian",

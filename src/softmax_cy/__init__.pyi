@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from softmax_cy._dispatch import show_config as show_config
+from softmax_cy._embedding import ctypes_functions as ctypes_functions
+from softmax_cy._embedding import get_include as get_include
 from softmax_cy._threads import get_num_threads as get_num_threads
 from softmax_cy._threads import set_num_threads as set_num_threads
 from softmax_cy._version import __version__ as __version__
@@ -12,6 +14,8 @@ __all__ = [
     "__version__",
     "cross_entropy",
     "cross_entropy_and_grad",
+    "ctypes_functions",
+    "get_include",
     "get_num_threads",
     "log_softmax",
     "log_softmax_jacobian",

@@ -1,0 +1,92 @@
+"""What compilers and foreign-function interfaces ask for: paths, flags, addresses."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from softmax_cy import capi
+
+CTYPES: dict[str, Any] = {
+    "int": ctypes.c_int,
+    "double": ctypes.c_double,
+    "ptrdiff_t": ctypes.c_ssize_t,
+    "float *": ctypes.POINTER(ctypes.c_float),
+    "double *": ctypes.POINTER(ctypes.c_double),
+    "int64_t *": ctypes.POINTER(ctypes.c_int64),
+}
+
+
+class Function(NamedTuple):
+    """A function of the C interface: where it is, and its type in C."""
+
+    address: int
+    signature: str
+
+    def as_ctypes(self) -> Any:
+        """As a ctypes function, which is called without the GIL."""
+        arguments = self.signature.split("(*)(")[1].rstrip(")").split(", ")
+        return ctypes.CFUNCTYPE(ctypes.c_int, *(CTYPES[kind.replace("const ", "")] for kind in arguments))(self.address)
+
+
+def functions() -> Mapping[str, Function]:
+    """All that have no argument but numbers and pointers."""
+    name_of = ctypes.pythonapi.PyCapsule_GetName
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    found = {}
+    for name, capsule in sorted(capi.__pyx_capi__.items()):
+        declaration = name_of(capsule)
+        if b"__Pyx_memviewslice" not in declaration:
+            signature = re.sub(r"(\w+) const \*", r"const \1 *", declaration.decode())
+            signature = signature.replace("Py_ssize_t", "ptrdiff_t").replace("int (", "int (*)(", 1)
+            found[name] = Function(pointer_of(capsule, declaration), signature)
+    return MappingProxyType(found)
+
+
+ctypes_functions = functions()
+
+
+def get_include() -> str:
+    """The directory of the C header ``softmax_cy.h``.
+
+    Returns
+    -------
+    str
+        For the compiler's option ``-I``. Programs written in Cython need it not.
+
+    Examples
+    --------
+    >>> import os, softmax_cy
+    >>> os.listdir(softmax_cy.get_include())
+    ['softmax_cy.h']
+    """
+    return folder("include")
+
+
+def folder(name: str) -> str:
+    """Of the installed package."""
+    from pathlib import Path  # few ask, and all would wait
+
+    return str(Path(__file__).with_name(name))
+
+
+def compiler_flags() -> str:
+    """Where a C compiler finds this header, and Python's."""
+    import sysconfig
+
+    return f"-I{get_include()} -I{sysconfig.get_path('include')}"
+
+
+def linker_flags() -> str:
+    """What links a C program that embeds Python."""
+    import sysconfig
+
+    value = sysconfig.get_config_var
+    libraries = value("LIBDIR") if value("Py_ENABLE_SHARED") else value("LIBPL")
+    flags = f"-L{libraries} -Wl,-rpath,{libraries} -lpython{value('LDVERSION')} {value('LIBS')} {value('SYSLIBS')}"
+    return " ".join(dict.fromkeys(flags.split()))
