@@ -1,0 +1,101 @@
+"""Every function of the C interface: its arguments as arrays, and what the Python face says to the same."""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+import softmax_cy
+from softmax_cy import capi
+
+DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
+
+
+def loss_and_grad(x, target, scale):
+    """Of each row. For a scale that is a power of two, or the kernels would round once where this rounds twice."""
+    losses, grad = softmax_cy.cross_entropy_and_grad(x, target, reduction="none")
+    return losses, (grad * x.dtype.type(scale)).astype(x.dtype)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a name stands for, whatever the dtype."""
+
+    inputs: tuple[str, ...]  # what to make: logits, softmax, log_softmax, vector or target
+    outputs: tuple[int, ...]  # axes
+    expected: Callable  # of the inputs and the scale
+    in_place: bool  # the last output may be each input of its shape
+
+
+def scaled(function):
+    """The face's function of one or two arrays."""
+    return lambda *arrays_and_scale: function(*arrays_and_scale[:-1], scale=arrays_and_scale[-1])
+
+
+OPERATIONS = {
+    "softmax": Operation(("logits",), (2,), scaled(softmax_cy.softmax), True),
+    "log_softmax": Operation(("logits",), (2,), scaled(softmax_cy.log_softmax), True),
+    "logsumexp": Operation(("logits",), (1,), scaled(softmax_cy.logsumexp), False),
+    "softmax_vjp": Operation(("vector", "softmax"), (2,), scaled(softmax_cy.softmax_vjp), True),
+    "softmax_jvp": Operation(("vector", "softmax"), (2,), scaled(softmax_cy.softmax_jvp), True),
+    "log_softmax_vjp": Operation(("vector", "log_softmax"), (2,), scaled(softmax_cy.log_softmax_vjp), True),
+    "log_softmax_jvp": Operation(("vector", "log_softmax"), (2,), scaled(softmax_cy.log_softmax_jvp), True),
+    "softmax_jacobian": Operation(("softmax",), (3,), scaled(softmax_cy.softmax_jacobian), False),
+    "log_softmax_jacobian": Operation(("log_softmax",), (3,), scaled(softmax_cy.log_softmax_jacobian), False),
+    "cross_entropy_and_grad": Operation(("logits", "target"), (1, 2), loss_and_grad, True),
+}
+
+
+def split(name):
+    """The operation and the dtype of a function: ``softmax_view_f32`` is softmax in float32."""
+    operation, _, suffix = name.replace("_view", "").rpartition("_")
+    return OPERATIONS[operation], DTYPES[suffix]
+
+
+def make_inputs(name, rng, rows, length):
+    """Arrays for a function, contiguous."""
+    operation, dtype = split(name)
+    logits = rng.normal(scale=5, size=(rows, length)).astype(dtype)
+    make = {
+        "logits": lambda: logits,
+        "softmax": lambda: softmax_cy.softmax(logits),
+        "log_softmax": lambda: softmax_cy.log_softmax(logits),
+        "vector": lambda: rng.standard_normal((rows, length)).astype(dtype),
+        "target": lambda: rng.integers(length, size=rows),
+    }
+    return [make[kind]() for kind in operation.inputs]
+
+
+def make_outputs(name, rows, length, value=np.nan):
+    """Arrays for the results, filled."""
+    operation, dtype = split(name)
+    return [np.full((rows, length, length)[:ndim], value, dtype) for ndim in operation.outputs]
+
+
+def expected(name, inputs, scale):
+    """The results by the Python face."""
+    results = split(name)[0].expected(*inputs, scale)
+    return list(results) if isinstance(results, tuple) else [results]
+
+
+def argument_list(name, inputs, outputs, scale, function):
+    """The arguments of a function with pointers: strides in elements."""
+    rows, length = inputs[0].shape
+    arguments = [rows, length]
+    for array, kind in zip([*inputs, *outputs], pointer_kinds(function), strict=True):
+        assert all(stride % array.itemsize == 0 for stride in array.strides)
+        arguments.append(ctypes.cast(array.ctypes.data, kind))
+        arguments += [stride // array.itemsize for stride in array.strides]
+    return [*arguments, scale]
+
+
+def pointer_kinds(function):
+    """The types of those arguments that are pointers."""
+    return [kind for kind in function.argtypes if hasattr(kind, "contents")]
+
+
+def call(name, inputs, outputs, scale=1.0):
+    """The status of a function with pointers, called by ctypes."""
+    function = softmax_cy.ctypes_functions[name].as_ctypes()
+    return capi.Status(function(*argument_list(name, inputs, outputs, scale, function)))
