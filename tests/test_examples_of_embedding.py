@@ -1,0 +1,194 @@
+"""The examples for embedders: built and run by the commands of docs/embedding.md, in directories of their own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import softmax_cy
+from capi_cases import DTYPES, OPERATIONS, expected
+from softmax_cy import _dispatch, _embedding
+
+GUIDE = (Path(__file__).parents[1] / "docs/embedding.md").read_text()
+EXAMPLES = Path(_embedding.folder("examples"))
+EVERY_FUNCTION = Path(__file__).with_name("every_function.c")
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+STACK = 256 * 1024  # what the guide asks for
+
+SESSIONS = re.findall(r"^```console\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+NEEDS = {"/numba": ["numba", "sklearn"], "/cffi": ["cffi", "sklearn"], "/cython": ["Cython"]}
+
+
+def environment(**variables):
+    """In which `python` is this one, and finds what this one does."""
+    bin_folder = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": bin_folder, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables}
+
+
+def run(command, folder, **variables):
+    """Its output; it must succeed."""
+    done = subprocess.run(
+        command, cwd=folder, env=environment(**variables), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def example_of(session):
+    """What a session copies."""
+    return re.search(r"--examples\)(/?\w*)", session)[1].strip("/") or "all"
+
+
+@pytest.mark.parametrize("session", SESSIONS, ids=example_of)
+def test_the_commands_of_the_guide_do_what_it_says(session, tmp_path):
+    for example, modules in NEEDS.items():
+        if example in session:
+            for module in modules:
+                pytest.importorskip(module, reason=f"the example needs {module}")
+    commands = "\n".join(re.findall(r"^\$ (.*)", session, re.MULTILINE))
+    output = "".join(line for line in session.splitlines(keepends=True) if not line.startswith("$ "))
+    assert run(["bash", "-euo", "pipefail", "-c", commands], tmp_path) == output
+
+
+def test_every_example_is_in_the_guide():
+    folders = {path.name for path in EXAMPLES.iterdir()}
+    assert {example_of(session) for session in SESSIONS} == folders | {"all"}
+
+
+def test_the_guide_quotes_the_examples():
+    files = [path.read_text() for path in EXAMPLES.glob("*/*") if path.is_file()]
+    quotations = re.findall(r"^```(?:c|cpp|cython|python)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+    assert len(quotations) > 6
+    for quotation in quotations:
+        assert any(quotation in text for text in files), quotation
+
+
+def test_the_guide_names_every_function_and_status():
+    for name in OPERATIONS:
+        assert f"`{name}`" in GUIDE
+    for status in softmax_cy.capi.Status:
+        assert f"| {status.value} | `SOFTMAX_CY_{status.name}` |" in GUIDE
+
+
+# ---- the header --------------------------------------------------------------------------------------------------
+
+
+def compiled(source, folder, compiler):
+    """A program that embeds Python. The headers of Python are not ours to judge."""
+    words = f"{_embedding.compiler_flags()} {_embedding.linker_flags()}".split()
+    words = [word.replace("-I", "-isystem") if "python" in word else word for word in words]
+    ours = f"-I{softmax_cy.get_include()}"
+    program = folder / "program"
+    run([*compiler, *WARNINGS, "-pthread", source, "-o", program, ours, *words], folder)
+    return program
+
+
+C99 = ["cc", "-std=c99"]
+CPP11 = ["c++", "-std=c++11", "-x", "c++"]
+
+
+def every_function(program, **variables):
+    """What the program printed: the results of each function."""
+    results = {}
+    for line in run([program, str(STACK)], program.parent, **variables).splitlines():
+        name, *numbers = line.split()
+        results.setdefault(name, []).append([float.fromhex(number) for number in numbers])
+    return results
+
+
+@pytest.mark.parametrize("compiler", [C99, CPP11], ids=["C99", "C++11"])
+def test_every_member_of_the_table_in_a_thread_that_python_has_never_seen(compiler, tmp_path):
+    if shutil.which(compiler[0]) is None:
+        pytest.skip(f"there is no {compiler[0]}")
+    program = compiled(EVERY_FUNCTION, tmp_path, compiler)
+    before = _dispatch.variant_in_use
+    for variant in _dispatch.runnable_variants():
+        printed = every_function(program, SOFTMAX_CY_VARIANT=variant)
+        assert set(printed) == set(softmax_cy.ctypes_functions)
+        _dispatch.use(variant)
+        for name, results in printed.items():
+            right = expected(name, arrays(name), 1.0)
+            for result, array in zip(results, right, strict=True):
+                assert np.array(result, array.dtype).tobytes() == array.tobytes(), (variant, name)
+    _dispatch.use(before)
+
+
+def arrays(name):
+    """What the program gives to each function."""
+    operation, _, suffix = name.rpartition("_")
+    x = np.array([[1, 2, 3], [0, -5, 5]], DTYPES[suffix])
+    kinds = {
+        "logits": x,
+        "softmax": softmax_cy.softmax(x),
+        "log_softmax": softmax_cy.log_softmax(x),
+        "vector": np.array([[1, 0, -1], [2, 1, 0]], x.dtype),
+        "target": np.array([2, 0]),
+    }
+    return [kinds[kind] for kind in OPERATIONS[operation].inputs]
+
+
+def first_with(header, folder):
+    """first.c, compiled with another header."""
+    (folder / "softmax_cy.h").write_text(header)
+    shutil.copy(EXAMPLES / "c/first.c", folder)
+    words = f"-I{folder} {_embedding.compiler_flags()} {_embedding.linker_flags()}".split()
+    run(["cc", "first.c", "-o", "first", *words], folder)
+    return folder / "first"
+
+
+def said_by(program, **variables):
+    """The last line of a program that fails."""
+    done = subprocess.run([program], env=environment(**variables), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    return done.stderr.splitlines()[-1]
+
+
+HEADER = Path(softmax_cy.get_include(), "softmax_cy.h").read_text()
+NEWER = (
+    "ImportError: compiled with the header of a newer softmax_cy: it needs ABI version {}, and the installed "
+    f"softmax_cy {softmax_cy.__version__} offers 1; install the newer one, or compile with the header of the older"
+)
+
+
+def test_a_newer_header_is_refused(tmp_path):
+    newer = HEADER.replace("#define SOFTMAX_CY_ABI_VERSION 1", "#define SOFTMAX_CY_ABI_VERSION 2")
+    assert newer != HEADER
+    assert said_by(first_with(newer, tmp_path)) == NEWER.format(2)
+    assert NEWER.format(2) in GUIDE.replace("\n  ", " ")
+
+
+def test_a_larger_table_is_refused(tmp_path):
+    larger = HEADER.replace("} softmax_cy_table;", "int (*sparsemax_f32)(void); } softmax_cy_table;")
+    assert larger != HEADER
+    assert said_by(first_with(larger, tmp_path)) == NEWER.format(1)
+
+
+def test_an_older_header_goes_with_a_newer_library(tmp_path):
+    """It knows fewer members."""
+    first = HEADER.index("    /** The logarithm of softmax")
+    older = HEADER[:first] + HEADER[HEADER.index("} softmax_cy_table;") :]
+    assert run([first_with(older, tmp_path)], tmp_path).startswith("0.0900 0.2447 0.6652\n")
+
+
+def test_a_package_without_a_table_is_refused(tmp_path):
+    package = tmp_path / "softmax_cy"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "capi.py").write_text("_C_API = None\n")
+    said = said_by(first_with(HEADER, tmp_path), PYTHONPATH=str(tmp_path))
+    assert said == "ImportError: softmax_cy.capi has no table of functions named softmax_cy.capi._C_API"
+
+
+def test_a_variant_that_is_not_there_is_an_import_error_in_c_too(tmp_path):
+    said = said_by(first_with(HEADER, tmp_path), SOFTMAX_CY_VARIANT="v9")
+    assert said.startswith("ImportError: SOFTMAX_CY_VARIANT='v9' is not a variant of this build")
+
+
+def test_flags_on_the_command_line(tmp_path):
+    said = run([sys.executable, "-m", "softmax_cy", "--cflags", "--ldflags", "--examples"], tmp_path)
+    assert said.splitlines() == [_embedding.compiler_flags(), _embedding.linker_flags(), str(EXAMPLES)]
