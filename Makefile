@@ -43,16 +43,30 @@ lint: $(VENV)/installed $(VENV)/test-requirements  ## ruff, cython-lint, and the
 	$(BIN)/cython-lint src
 	cd build && ../$(BIN)/python -m mypy.stubtest softmax_cy --ignore-missing-stub --mypy-config-file ../pyproject.toml
 
-# What reads and writes memory, under the address and undefined-behaviour sanitizers.
-SANITIZE := -fsanitize=address,undefined -fno-omit-frame-pointer
-SANITIZED_TESTS := softmax log_softmax logsumexp products jacobian softmax_and_jacobian cross_entropy columns options
-sanitize: $(VENV)/test-requirements  ## the numerical tests under AddressSanitizer and UndefinedBehaviorSanitizer (minutes)
-	rm -rf build/sanitize
-	CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" SOFTMAX_CY_BUILD_TEST_VARIANTS=1 $(BIN)/python setup.py --quiet \
-	    build --build-lib build/sanitize/lib --build-temp build/sanitize/temp
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONPATH=build/sanitize/lib \
-	    $(BIN)/python -m pytest -q --capture=no $(SANITIZED_TESTS:%=tests/test_%.py)
+# The library with the checks of a sanitizer built in, for the rules that run under one.
+build/address/built: FLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer
+build/thread/built: FLAGS := -fsanitize=thread -fno-omit-frame-pointer
+build/%/built: $(VENV)/test-requirements $(SOURCES)
+	rm -rf build/$*
+	CFLAGS="$(FLAGS)" LDFLAGS="$(FLAGS)" SOFTMAX_CY_BUILD_TEST_VARIANTS=1 $(BIN)/python setup.py --quiet \
+	    build --build-lib build/$*/lib --build-temp build/$*/temp
+	@touch $@
+
+UNDER_ADDRESS := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONPATH=$(abspath build/address/lib)
+SANITIZED_TESTS := softmax log_softmax logsumexp products jacobian softmax_and_jacobian cross_entropy columns options capi
+sanitize: build/address/built  ## the numerical tests under AddressSanitizer and UndefinedBehaviorSanitizer (minutes)
+	$(UNDER_ADDRESS) $(BIN)/python -m pytest -q --capture=no $(SANITIZED_TESTS:%=tests/test_%.py)
+
+sanitize-c: build/address/built build/thread/built  ## the examples for embedders under the same, and the threads of C under ThreadSanitizer
+	CFLAGS="-g -fsanitize=address,undefined" CXXFLAGS="-g -fsanitize=address,undefined" \
+	    LDFLAGS="-fsanitize=address,undefined" $(UNDER_ADDRESS) \
+	    $(BIN)/python -m pytest -q --capture=no tests/test_examples_of_embedding.py
+	rm -rf build/thread/c
+	cp -r src/softmax_cy/examples/c build/thread/c
+	CFLAGS="-g -O1 -fsanitize=thread" LDFLAGS="-fsanitize=thread" LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" \
+	    TSAN_OPTIONS=exitcode=66 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(abspath build/thread/lib) \
+	    setarch -R $(SHELL) -ec 'cd build/thread/c; $(MAKE) --silent; python use_row_pool.py; echo 1 2 3 | ./classify 3'
 
 SECONDS := 60
 SEED := 1
@@ -84,7 +98,10 @@ golden-clang: $(VENV)/test-requirements  ## the same bits from another compiler:
 	    build --build-lib build/clang/lib --build-temp build/clang/temp
 	PYTHONPATH=build/clang/lib $(BIN)/python tools/golden.py --check
 
+embedding: $(VENV)/installed $(VENV)/test-requirements  ## what a call through the C interface costs, beside torch row by row
+	$(BIN)/python -m benchmarks.embedding
+
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint sanitize fuzz huge race accuracy exhaustive vectors golden golden-clang clean
+.PHONY: help demo test lint sanitize fuzz huge race accuracy exhaustive vectors golden golden-clang sanitize-c embedding clean

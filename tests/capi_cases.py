@@ -79,7 +79,7 @@ def expected(name, inputs, scale):
     return list(results) if isinstance(results, tuple) else [results]
 
 
-def argument_list(name, inputs, outputs, scale, function):
+def argument_list(inputs, outputs, scale, function):
     """The arguments of a function with pointers: strides in elements."""
     rows, length = inputs[0].shape
     arguments = [rows, length]
@@ -98,4 +98,4 @@ def pointer_kinds(function):
 def call(name, inputs, outputs, scale=1.0):
     """The status of a function with pointers, called by ctypes."""
     function = softmax_cy.ctypes_functions[name].as_ctypes()
-    return capi.Status(function(*argument_list(name, inputs, outputs, scale, function)))
+    return capi.Status(function(*argument_list(inputs, outputs, scale, function)))
