@@ -25,6 +25,11 @@ SENTINEL = 77
 Status = capi.Status
 
 
+def environment():
+    """In which another interpreter imports what this one does, wherever it is started."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
 def same_bits(results, right):
     """NaN included."""
     return all(a.tobytes() == b.tobytes() for a, b in zip(results, right, strict=True))
@@ -334,7 +339,7 @@ def view_callers(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, "-m", "Cython.Build.Cythonize", "--inplace", "--quiet", "view_callers.pyx"],
         cwd=folder,
-        env={**os.environ, "CFLAGS": f"-O0 -w {os.environ.get('CFLAGS', '')}"},
+        env={**environment(), "CFLAGS": f"-O0 -w {os.environ.get('CFLAGS', '')}"},
         capture_output=True,
         text=True,
         check=False,
@@ -444,9 +449,8 @@ def test_numba_callables_refuse_strides_that_are_no_whole_elements(numba_functio
 
 def python(code):
     """Run code in a fresh interpreter."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "ignore", "-c", code], env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
