@@ -61,6 +61,8 @@ class Case:
         if self.operation == "logsumexp":
             axis = self.axis % len(self.shape)
             return self.shape[:axis] + self.shape[axis + 1 :]
+        if self.operation == "cross_entropy":
+            return ()
         return self.shape
 
     @property
@@ -76,7 +78,8 @@ class Case:
     @property
     def limit(self) -> str:
         """What the time is held against besides the peers, or nothing: see `peers.Limit`."""
-        if self.allocated or self.operation == "logsumexp":  # no call of NumPy reads as much and writes as little
+        # No call of NumPy reads as much and writes as little as the last two.
+        if self.allocated or self.operation in ("logsumexp", "cross_entropy"):
             return ""
         if self.threads > 1:
             return "own 1 thread"
@@ -199,15 +202,19 @@ def inputs(case: Case) -> tuple[np.ndarray, ...]:
     rng = np.random.default_rng(SEED)
     dtype = numpy_dtype(case.dtype)
     logits = rng.standard_normal(case.shape)
-    if case.operation.endswith("_jacobian"):
-        arrays = (reference.softmax(logits, case.axis).astype(dtype),)
-    elif case.operation.endswith(("_vjp", "_jvp")):
-        from_logits = reference.log_softmax if case.operation.startswith("log_") else reference.softmax
-        arrays = rng.standard_normal(case.shape).astype(dtype), from_logits(logits, case.axis).astype(dtype)
-    elif case.operation.startswith("cross_entropy"):
-        arrays = logits.astype(dtype), rng.integers(case.shape[-1], size=case.shape[:-1])
-    else:
-        arrays = (logits.astype(dtype),)
+    arrays = arguments(case, logits, dtype, rng)
     for array in arrays:
         array.flags.writeable = False
     return arrays
+
+
+def arguments(case: Case, logits: np.ndarray, dtype: np.dtype, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """What the operation takes, made of logits."""
+    from_logits = reference.log_softmax if case.operation.startswith("log_") else reference.softmax
+    if case.operation.endswith(("_vjp", "_jvp")):
+        return rng.standard_normal(case.shape).astype(dtype), from_logits(logits, case.axis).astype(dtype)
+    if case.operation in ("softmax_jacobian", "log_softmax_jacobian"):
+        return (from_logits(logits, case.axis).astype(dtype),)
+    if case.operation.startswith("cross_entropy"):
+        return logits.astype(dtype), rng.integers(case.shape[-1], size=case.shape[:-1])
+    return (logits.astype(dtype),)

@@ -101,7 +101,10 @@ class SoftmaxCy(Peer):
         function = getattr(self.library, case.operation)
         if case.allocated:
             return returning(function, *buffers.inputs)
-        return returning(function, *buffers.inputs, case.axis, out=buffers.out, num_threads=case.threads)
+        out = buffers.out
+        if case.operation == "softmax_and_jacobian":
+            out = buffers.new(case.shape), out
+        return returning(function, *buffers.inputs, case.axis, out=out, num_threads=case.threads)
 
     def version(self) -> str:
         """Of the module that is timed, which need not be the one installed."""
@@ -124,7 +127,7 @@ class OfTorch(Peer):
         """Inference mode spares torch the book-keeping for gradients that nobody asks for."""
         self.torch.set_num_threads(case.threads)
         self._mode.close()
-        if not case.operation.startswith("cross_entropy"):
+        if case.operation != "cross_entropy_and_grad":
             self._mode.enter_context(self.torch.inference_mode())
         return super().prepare(case, buffers)
 
@@ -197,6 +200,31 @@ class Torch(OfTorch):
             torch.sub(torch.diag_embed(y), y[..., :, None] * y[..., None, :], out=out)
 
         return into(buffers, compute)
+
+    def softmax_and_jacobian(self, case: Case, buffers: Buffers) -> Run:
+        """One after the other."""
+        torch = self.torch
+        x, out = self.tensors(buffers)
+        y = self.tensor(buffers.new(case.shape))
+
+        def compute() -> tuple:
+            torch._softmax(x, case.axis, False, out=y)
+            return y, torch.sub(torch.diag_embed(y), y[..., :, None] * y[..., None, :], out=out)
+
+        return returning(compute)
+
+    def log_softmax_jacobian(self, case: Case, buffers: Buffers) -> Run:
+        """The closed form."""
+        torch = self.torch
+        log_y, out = self.tensors(buffers)
+        identity = torch.eye(case.shape[-1], dtype=log_y.dtype)
+        return into(buffers, lambda: torch.sub(identity, torch.exp(log_y)[..., None, :], out=out))
+
+    def cross_entropy(self, case: Case, buffers: Buffers) -> Run:
+        """As it is."""
+        from torch.nn.functional import cross_entropy
+
+        return returning(cross_entropy, *(self.tensor(array) for array in buffers.inputs))
 
     def cross_entropy_and_grad(self, case: Case, buffers: Buffers) -> Run:
         """Forward and backward, as in training."""
@@ -416,9 +444,40 @@ class NumPy(Peer):
         """Written into the output."""
         return returning(plain.softmax_jacobian, *buffers.inputs, buffers.out)
 
+    def softmax_and_jacobian(self, case: Case, buffers: Buffers) -> Run:
+        """One after the other."""
+        return returning(plain.softmax_and_jacobian, *buffers.inputs, buffers.new(case.shape), buffers.out)
+
+    def log_softmax_jacobian(self, case: Case, buffers: Buffers) -> Run:
+        """Written into the output."""
+        return returning(plain.log_softmax_jacobian, *buffers.inputs, buffers.out)
+
+    def cross_entropy(self, case: Case, buffers: Buffers) -> Run:
+        """With room for the exponentials."""
+        return returning(plain.cross_entropy, *buffers.inputs, buffers.new(case.shape))
+
     def cross_entropy_and_grad(self, case: Case, buffers: Buffers) -> Run:
         """Written into the output."""
         return returning(plain.cross_entropy_and_grad, *buffers.inputs, buffers.out)
+
+
+class Naive(Peer):
+    """Loops in Python, as in a textbook."""
+
+    name = "naive"
+    dtypes = ("float32", "float64")
+
+    def softmax(self, case: Case, buffers: Buffers) -> Run:
+        """Number by number."""
+        return returning(plain.softmax_by_loops, *buffers.inputs, buffers.out)
+
+    def softmax_jacobian(self, case: Case, buffers: Buffers) -> Run:
+        """Number by number."""
+        return returning(plain.softmax_jacobian_by_loops, *buffers.inputs, buffers.out)
+
+    def version(self) -> str:
+        """None of its own."""
+        return ""
 
 
 class Limit(Peer):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -56,6 +58,26 @@ def softmax_jacobian(y: np.ndarray, out: np.ndarray) -> np.ndarray:
     return out
 
 
+def softmax_and_jacobian(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One after the other."""
+    return softmax(x, -1, y), softmax_jacobian(y, out)
+
+
+def log_softmax_jacobian(log_y: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """The rows are alike but for the diagonal."""
+    np.copyto(out, -np.exp(log_y)[..., None, :])
+    np.einsum("...ii->...i", out)[...] += 1
+    return out
+
+
+def cross_entropy(x: np.ndarray, target: np.ndarray, scratch: np.ndarray) -> object:
+    """The maximum off, the logarithm of the sum, and what the targets have of it."""
+    largest = x.max(-1, keepdims=True)
+    np.exp(np.subtract(x, largest, out=scratch), out=scratch)
+    at_target = np.take_along_axis(x, target[..., None], -1)
+    return (np.log(scratch.sum(-1, keepdims=True)) + largest - at_target).mean()
+
+
 def cross_entropy_and_grad(x: np.ndarray, target: np.ndarray, out: np.ndarray) -> tuple[object, np.ndarray]:
     """Softmax, the logarithm of what the targets got, and one off there."""
     rows = np.arange(len(x))
@@ -64,3 +86,23 @@ def cross_entropy_and_grad(x: np.ndarray, target: np.ndarray, out: np.ndarray) -
     y[rows, target] -= 1
     y /= len(x)
     return loss, y
+
+
+def softmax_by_loops(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """The definition, number by number."""
+    for row, result in zip(x, out, strict=True):
+        total = 0.0
+        for value in row:
+            total += math.exp(value)
+        for i, value in enumerate(row):
+            result[i] = math.exp(value) / total
+    return out
+
+
+def softmax_jacobian_by_loops(y: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """The definition, number by number."""
+    for row, result in zip(y, out, strict=True):
+        for i, y_i in enumerate(row):
+            for j, y_j in enumerate(row):
+                result[i, j] = y_i * (1 - y_i) if i == j else -y_i * y_j
+    return out

@@ -1,0 +1,79 @@
+"""How many units in the last place the worst result is off, on inputs that cost others their digits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks import reference
+from benchmarks.buffers import Buffers
+from benchmarks.cases import SEED, Case, arguments, numpy_dtype
+from benchmarks.suite.harness import NUMPY, OURS, PLACE, SCIPY, TORCH, Missing, Parameters, ready
+
+WIDE = np.longdouble
+ROWS, LENGTH = 64, 1000
+RELATIVE = ("softmax", "log_softmax", "logsumexp", "softmax_jacobian")  # the others are differences, which may vanish
+PRODUCTS = ("softmax_vjp", "softmax_jvp")
+
+
+class HardBuffers(Buffers):
+    """Rows of four kinds: ordinary, spread out, all negative, and with one class far ahead."""
+
+    def __init__(self, case: Case, place: tuple[int, ...]) -> None:
+        rng = np.random.default_rng(SEED)
+        shape = (case.shape[0] // 4, case.shape[1])
+        ahead = rng.standard_normal(shape)
+        ahead[:, shape[-1] // 2] = 12
+        kinds = rng.standard_normal(shape), 20 * rng.standard_normal(shape), rng.uniform(-100, 0, shape), ahead
+        self._out_start = place[-1]
+        self.dtype = numpy_dtype(case.dtype)
+        self.inputs = arguments(case, np.concatenate(kinds), self.dtype, rng)
+        self.out = self.new(case.result_shape)
+        self.reset()
+
+    def reset(self) -> None:
+        """Leave nothing of an earlier result in the output."""
+        self.out[...] = np.nan
+
+
+class Digits(Parameters):
+    """An operation in every dtype, by every backend."""
+
+    def __init__(self, operation: str, dtypes: tuple[str, ...] = ("float32",), length: int = LENGTH) -> None:
+        backends = [OURS, NUMPY, TORCH]
+        if operation in ("softmax", "log_softmax", "logsumexp"):
+            backends.append(SCIPY)
+        super().__init__(unit="ulp", dtype=dtypes, backend=backends)
+        self.operation = operation
+        self.shape = (ROWS, length)
+
+    def prepare(self, dtype: str, backend: str) -> None:
+        """Compute it."""
+        if np.finfo(WIDE).nmant <= np.finfo(dtype).nmant + 8:
+            raise Missing("long double is no wider than double here")
+        case = Case(self.operation, self.shape, dtype)
+        self.inputs = HardBuffers(case, PLACE).inputs
+        run = ready(case, backend, HardBuffers)
+        self.result = run.read(run.call())
+
+    def max_ulp(self) -> float:
+        """The worst of all."""
+        exact = reference.OPERATIONS[self.operation](
+            *(array.astype(WIDE) if array.dtype.kind == "f" else array for array in self.inputs), -1
+        )
+        exact = exact if isinstance(exact, tuple) else (exact,)
+        return max(worst(np.asarray(got), want, self.size(want)) for got, want in zip(self.result, exact, strict=True))
+
+    def size(self, exact: np.ndarray) -> np.ndarray:
+        """Whose units count: each number's; where numbers are differences, those of the largest term of the slice."""
+        if self.operation in RELATIVE or exact.ndim == 0:
+            return np.abs(exact)
+        terms = np.multiply(*self.inputs) if self.operation in PRODUCTS else exact
+        return np.abs(terms).max(-1, keepdims=True)
+
+
+def worst(got: np.ndarray, want: np.ndarray, size: np.ndarray) -> float:
+    """In units in the last place of numbers of that size."""
+    info = np.finfo(got.dtype)
+    exponent = np.maximum(np.frexp(size)[1] - 1, info.minexp)
+    unit = np.ldexp(WIDE(1), exponent - info.nmant)
+    return float((np.abs(got.astype(WIDE) - want) / unit).max())
