@@ -1,0 +1,185 @@
+"""The charts of the README and its table, from asv's result files.
+
+    python -m benchmarks.charts [--results FOLDER] [--output FOLDER] [--readme FILE]
+
+Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.dashboard import OURS, PEERS, RESULTS, ROOT, cases, digits, one_environment
+from benchmarks.results import Record, Run, load
+
+CHARTS = ROOT / "docs"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results: written by make charts -->", "<!-- end of results -->"
+
+# Told apart by the colour-blind, and opaque, so that both themes of a web page will do.
+COLOURS = {OURS: "#1f5fbf", "torch": "#d9601a", "numpy": "#7a8291", "scipy": "#9b59b6", "limit": "#2f9e6e"}
+MARKERS = {OURS: "o", "torch": "s", "numpy": "^", "scipy": "D", "limit": ""}
+STYLE = {
+    "figure.facecolor": "#f6f8fa",
+    "axes.facecolor": "#ffffff",
+    "axes.edgecolor": "#8a93a3",
+    "axes.grid": True,
+    "axes.grid.which": "major",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#dde2ea",
+    "axes.axisbelow": True,
+    "font.size": 11,
+    "svg.hashsalt": "softmax_cy",
+}
+SIZE, DOTS = (8, 4.2), 110
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.charts", description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=RESULTS, help="asv's results (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=CHARTS, help="for the charts (default: %(default)s)")
+    parser.add_argument("--readme", type=Path, default=README, help="whose table is renewed (default: %(default)s)")
+    return parser.parse_args(argv)
+
+
+def elements(shape: str) -> int:
+    """How many."""
+    return math.prod(map(int, shape.split("x")))
+
+
+def records(run: Run, function: str, **params: str) -> list[Record]:
+    """Those of one benchmark with these parameters."""
+    return [
+        record
+        for record in run.records
+        if record.measured
+        and record.function == function
+        and all(record.params.get(name) == value for name, value in params.items())
+    ]
+
+
+def forward(run: Run, axes: object) -> None:
+    """The time of an element over the length of the rows."""
+    found = records(run, "time_softmax_by_length", dtype="float32")
+    for peer in (OURS, *PEERS):
+        mine = sorted((int(r.params["shape"].split("x")[1]), r) for r in found if r.params["backend"] == peer)
+        if not mine:
+            continue
+        lengths, own = zip(*mine, strict=True)
+        times, lows, highs = (
+            [1e9 * getattr(r, end) / elements(r.params["shape"]) for r in own] for end in ("value", "low", "high")
+        )
+        label = "copy of the input" if peer == "limit" else peer
+        axes.plot(
+            lengths, times, color=COLOURS[peer], marker=MARKERS[peer], label=label,
+            linestyle="--" if peer == "limit" else "-", linewidth=2.2 if peer == OURS else 1.6,
+        )  # fmt: skip
+        axes.fill_between(lengths, lows, highs, color=COLOURS[peer], alpha=0.15, linewidth=0)
+    axes.set(xscale="log", yscale="log", xlabel="length of the rows", ylabel="ns per element")
+    axes.set_xscale("log", base=2)
+    axes.set_title("softmax of 1 MB of float32, one thread", loc="left")
+    axes.legend(frameon=False)
+
+
+def jacobian(run: Run, axes: object) -> None:
+    """As multiples of the time that it takes to fill the result with a constant."""
+    found = records(run, "time_softmax_jacobian", dtype="float32")
+    fills = {r.params["shape"]: r.value for r in found if r.params["backend"] == "limit"}
+    shapes = sorted(fills, key=lambda shape: elements(shape) * int(shape.split("x")[1]))
+    peers = [peer for peer in (OURS, "numpy", "torch") if any(r.params["backend"] == peer for r in found)]
+    for place, peer in enumerate(peers):
+        times = {r.params["shape"]: r.value for r in found if r.params["backend"] == peer}
+        heights = [times.get(shape, math.nan) / fills[shape] for shape in shapes]
+        bars = axes.bar(
+            [i + 0.27 * (place - 1) for i in range(len(shapes))], heights, 0.25, color=COLOURS[peer], label=peer
+        )
+        axes.bar_label(bars, [f"{height:.1f}" for height in heights], fontsize=9)
+    axes.axhline(1, color=COLOURS["limit"], linestyle="--", linewidth=1.6, label="fill with a constant")
+    axes.set(yscale="log", ylabel="times as long as fill")
+    axes.set_xticks(range(len(shapes)), shapes)
+    axes.grid(axis="x", visible=False)
+    axes.set_title("Jacobian of softmax, float32, one thread", loc="left")
+    axes.legend(frameon=False, ncols=2)
+
+
+def error_against_speed(run: Run, axes: object) -> None:
+    """Left is fast, below is right."""
+    shape, marks = "32x1000", {"softmax": "o", "log_softmax": "s", "logsumexp": "^"}
+    errors = digits([run])
+    for operation, mark in marks.items():
+        for record in records(run, f"time_{operation}", shape=shape, dtype="float32"):
+            peer = record.params["backend"]
+            error = errors.get(f"{operation} float32", {}).get(peer)
+            if error is None or peer not in COLOURS:
+                continue
+            time = 1e9 * record.value / elements(shape)
+            axes.plot(time, error, mark, color=COLOURS[peer], markersize=9, alpha=0.9)
+    for peer in (OURS, "torch", "numpy", "scipy"):
+        axes.plot([], [], "o", color=COLOURS[peer], label=peer)
+    for operation, mark in marks.items():
+        axes.plot([], [], mark, color="#39414f", fillstyle="none", label=operation)
+    axes.set(xscale="log", yscale="log", xlabel="ns per element, 32 rows of 1000", ylabel="largest error, ulp")
+    axes.set_title("Error against time, float32: left is fast, below is right", loc="left")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+DRAWINGS = {"forward": forward, "jacobian": jacobian, "error-against-speed": error_against_speed}
+
+
+def table(run: Run) -> str:
+    """Geometric means of the ratios over all cases of an operation, with the worst; in Markdown."""
+    peers = [peer for peer in ("torch", "numpy", "scipy") if any(peer in entry for entry in cases(run).values())]
+    groups: dict[str, list[Mapping[str, Record]]] = {}
+    for entry in cases(run).values():
+        groups.setdefault(entry[OURS].function.removeprefix("time_"), []).append(entry)
+    lines = [f"| | cases | {' | '.join(peers)} |", f"|---|---:|{'---:|' * len(peers)}"]
+    for name, entries in sorted(groups.items()):
+        cells = []
+        for peer in peers:
+            ratios = [entry[peer].value / entry[OURS].value for entry in entries if peer in entry]
+            mean = f"{statistics.geometric_mean(ratios):.2f} ({min(ratios):.2f})" if ratios else ""
+            cells.append(mean)
+        lines.append(f"| {name} | {len(entries)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def renewed(text: str, new: str) -> str:
+    """The same text with something else between the marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"no {BEGIN} ... {END}")
+    return f"{before}{begin}\n{new}\n{end}{after}"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Return the exit code."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    options = arguments(argv)
+    runs = one_environment(load(options.results))
+    if not runs:
+        print(f"nothing to show: no results in {options.results}; `make bench` or `asv run` measures")
+        return 1
+    run = runs[-1]
+    with mpl.rc_context(STYLE):
+        for name, draw in DRAWINGS.items():
+            figure = Figure(SIZE, dpi=DOTS, layout="constrained")
+            draw(run, figure.add_subplot())
+            path = options.output / f"{name}.png"
+            figure.savefig(path, metadata={"Software": None})
+            print(path)
+    options.readme.write_text(renewed(options.readme.read_text(), table(run)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
