@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import compare, results
+from benchmarks import compare, dashboard, results
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = ROOT / "asv.conf.json"
@@ -55,12 +55,17 @@ def environment() -> dict[str, str]:
     return {**os.environ, **{name: values[0] for name, values in settings.items()}}
 
 
-def asv(*arguments: str, config: Path) -> int:
-    """Run it; its exit code."""
+def asv(*arguments: str, config: Path, log: Path | None = None) -> int:
+    """Run it, and return its exit code; what it prints goes into the file, and is shown if it fails."""
     command, *rest = arguments
-    return subprocess.run(
-        [sys.executable, "-m", "asv", command, "--config", str(config), *rest], env=environment(), check=False
-    ).returncode
+    whole = [sys.executable, "-m", "asv", command, "--config", str(config), *rest]
+    if log is None:
+        return subprocess.run(whole, env=environment(), check=False).returncode
+    with log.open("w") as stream:
+        code = subprocess.run(whole, env=environment(), check=False, stdout=stream, stderr=stream).returncode
+    if code:
+        print(log.read_text())
+    return code
 
 
 def introduce_machine() -> None:
@@ -112,10 +117,21 @@ def quick() -> int:
         options += ["--attribute", attribute]
     for pattern in quick_selection(benchmarks()):
         options += ["--bench", pattern]
-    code = asv("run", *options, config=config)
-    faults = list(what_is_wrong(results.load(QUICK / "results")))
-    print(*faults, sep="\n")
+    code = asv("run", *options, config=config, log=QUICK / "asv.log")
+    runs = results.load(QUICK / "results")
+    for line in (*standing(runs), *(faults := list(what_is_wrong(runs)))):
+        print(line)
     return code or (1 if faults else 0)
+
+
+def standing(runs: Iterable[results.Run]) -> Iterator[str]:
+    """How often as long the others take, case by case; no more than a first look."""
+    for run in runs:
+        for name, times in dashboard.cases(run).items():
+            ours = times.pop(dashboard.OURS)
+            ratios = ", ".join(f"{peer} {record.value / ours.value:.2f}" for peer, record in times.items())
+            yield f"{name}: softmax_cy {1e6 * ours.value:.3g} us; times as long: {ratios}"
+        yield f"{sum(record.measured for record in run.records)} results"
 
 
 def what_is_wrong(runs: Sequence[results.Run]) -> Iterator[str]:

@@ -82,10 +82,11 @@ def forward(run: Run, axes: object) -> None:
             linestyle="--" if peer == "limit" else "-", linewidth=2.2 if peer == OURS else 1.6,
         )  # fmt: skip
         axes.fill_between(lengths, lows, highs, color=COLOURS[peer], alpha=0.15, linewidth=0)
-    axes.set(xscale="log", yscale="log", xlabel="length of the rows", ylabel="ns per element")
+    axes.set(yscale="log", xlabel="length of the rows", ylabel="ns per element")
     axes.set_xscale("log", base=2)
     axes.set_title("softmax of 1 MB of float32, one thread", loc="left")
-    axes.legend(frameon=False)
+    if found:
+        axes.legend(frameon=False)
 
 
 def jacobian(run: Run, axes: object) -> None:
