@@ -101,7 +101,27 @@ golden-clang: $(VENV)/test-requirements  ## the same bits from another compiler:
 embedding: $(VENV)/installed $(VENV)/test-requirements  ## what a call through the C interface costs, beside torch row by row
 	$(BIN)/python -m benchmarks.embedding
 
+# What is measured is built and installed by asv in environments of its own, in .asv.
+COMMITS := HEAD^!
+bench: $(BIN)/python $(VENV)/bench-requirements  ## the full asv suite for some commits: make bench COMMITS=main~3..main (hours)
+	$(BIN)/python -m asv machine --yes
+	$(BIN)/python -m asv run --show-stderr --skip-existing-successful "$(COMMITS)"
+
+bench-quick: $(VENV)/installed $(VENV)/bench-requirements  ## a part of the asv suite on this tree: that it works, about a minute
+	$(BIN)/python -m benchmarks.bench quick
+
+BASE := main~1
+HEAD := HEAD
+bench-compare: $(BIN)/python $(VENV)/bench-requirements  ## is HEAD slower than BASE? make bench-compare BASE=main~1
+	$(BIN)/python -m benchmarks.bench compare $(BASE) $(HEAD)
+
+report: $(BIN)/python $(VENV)/bench-requirements  ## one HTML page from asv's results: .asv/report.html
+	$(BIN)/python -m benchmarks.dashboard
+
+charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and the table of the README from asv's results
+	$(BIN)/python -m benchmarks.charts
+
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint sanitize fuzz huge race accuracy exhaustive vectors golden golden-clang sanitize-c embedding clean
+.PHONY: help demo test lint sanitize fuzz huge race accuracy exhaustive vectors golden golden-clang sanitize-c embedding bench bench-quick bench-compare report charts clean
