@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from benchmarks.results import Record, Run
 
-ROUNDS = 10
+ROUNDS = 8
 REPEAT = 5
 ATTRIBUTES = (f"repeat={REPEAT}", "sample_time=0.005", "warmup_time=0.02")
 
