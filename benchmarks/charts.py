@@ -84,6 +84,8 @@ def forward(run: Run, axes: object) -> None:
         axes.fill_between(lengths, lows, highs, color=COLOURS[peer], alpha=0.15, linewidth=0)
     axes.set(yscale="log", xlabel="length of the rows", ylabel="ns per element")
     axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_title("softmax of 1 MB of float32, one thread", loc="left")
     if found:
         axes.legend(frameon=False)
@@ -104,6 +106,7 @@ def jacobian(run: Run, axes: object) -> None:
         axes.bar_label(bars, [f"{height:.1f}" for height in heights], fontsize=9)
     axes.axhline(1, color=COLOURS["limit"], linestyle="--", linewidth=1.6, label="fill with a constant")
     axes.set(yscale="log", ylabel="times as long as fill")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xticks(range(len(shapes)), shapes)
     axes.grid(axis="x", visible=False)
     axes.set_title("Jacobian of softmax, float32, one thread", loc="left")
@@ -127,6 +130,8 @@ def error_against_speed(run: Run, axes: object) -> None:
     for operation, mark in marks.items():
         axes.plot([], [], mark, color="#39414f", fillstyle="none", label=operation)
     axes.set(xscale="log", yscale="log", xlabel="ns per element, 32 rows of 1000", ylabel="largest error, ulp")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_title("Error against time, float32: left is fast, below is right", loc="left")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
