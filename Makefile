@@ -19,9 +19,10 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; rm -rf $(VENV); exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-# A wheel built from this tree, with the variants that only tests use, and installed: what a user would import.
+# A wheel built from this tree, with the variants that only tests use, and installed: what a user would import. setuptools
+# would pack what it finds in build/lib, also what is no longer made.
 $(VENV)/installed: $(BIN)/python $(SOURCES)
-	rm -rf build/wheel
+	rm -rf build/wheel build/lib* build/bdist*
 	SOFTMAX_CY_BUILD_TEST_VARIANTS=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
