@@ -1,8 +1,12 @@
 # Short slices that are neither rows nor columns of reals (strided both ways, of another byte order, integers, 16-bit
 # floats): brought side by side as rows in scratch, some at a time, so that the kernels for rows can take them together.
 
+cdef enum:
+    RESULTS_AT_ONCE = 256
+
+
 cdef inline bint suit_gathering(const Slices *slices) noexcept nogil:
-    """Where at least four fit."""
+    """Where at least two fit."""
     return (
         slices.keep == NULL and slices.count > 1
         and slices.length * <Py_ssize_t> sizeof(real) <= BLOCK_BYTES // 4
@@ -43,36 +47,38 @@ cdef void scatter_slices(
         scatter(rows + i * length * <Py_ssize_t> sizeof(real), target + i * next_, elements, 0, length)
 
 
-cdef void as_gathered(const Slices *slices, SlicesKernel kernel, bint one_result) noexcept nogil:
+cdef void as_gathered(const Slices *slices, char *scratch, SlicesKernel kernel, bint one_result) noexcept nogil:
     """Slices that suit_gathering and are not are_rows, by a kernel that gets rows."""
-    cdef Scratch x_memory, y_memory
-    cdef char *x = aligned(&x_memory)
-    cdef char *y = aligned(&y_memory)
+    cdef bint two_inputs = slices.y != NULL
+    cdef Py_ssize_t room = BLOCK_BYTES // 2 if two_inputs else BLOCK_BYTES
+    cdef char *x = scratch
+    cdef char *y = scratch + room
     cdef Py_ssize_t row = slices.length * <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t most = room // row
     cdef Py_ssize_t first = 0, i
+    cdef real[RESULTS_AT_ONCE] results
     cdef Elements elements = reals(slices.length, sizeof(real))
     cdef Slices rows = slices[0]
-    cdef real result
     rows.x_elements = rows.y_elements = rows.out_elements = &elements
     rows.x_next = rows.y_next = rows.out_next = row
     rows.x = rows.out = x
-    rows.y = y if slices.y != NULL else NULL
+    rows.y = y if two_inputs else NULL
     rows.stream = False
     if one_result:
-        rows.out = y
+        rows.out = <char *> results
         rows.out_next = sizeof(real)
+        most = min(most, <Py_ssize_t> RESULTS_AT_ONCE)
     while first < slices.count:
-        rows.count = min(slices.count - first, BLOCK_BYTES // row)
+        rows.count = min(slices.count - first, most)
         gather_slices(
             slices.x + first * slices.x_next, slices.x_next, slices.x_elements, rows.count, slices.length, x)
-        if slices.y != NULL:
+        if two_inputs:
             gather_slices(
                 slices.y + first * slices.y_next, slices.y_next, slices.y_elements, rows.count, slices.length, y)
         kernel(&rows)
         if one_result:
             for i in range(rows.count):
-                memcpy(&result, y + i * <Py_ssize_t> sizeof(real), sizeof(real))
-                write_result(result, slices.out + (first + i) * slices.out_next, slices.out_elements.kind)
+                write_result(results[i], slices.out + (first + i) * slices.out_next, slices.out_elements.kind)
         else:
             scatter_slices(
                 x, slices.out + first * slices.out_next, slices.out_next, slices.out_elements, rows.count,

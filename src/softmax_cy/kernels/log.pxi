@@ -193,7 +193,7 @@ cdef void log_softmax_slices(const Slices *slices) noexcept nogil:
     elif slices.count > 1 and are_blocks(slices) and contiguous(slices.out_elements):
         log_groups(slices, aligned(&memory), False)
     elif suit_gathering(slices) and not are_rows(slices, False):
-        as_gathered(slices, log_softmax_slices, False)
+        as_gathered(slices, aligned(&memory), log_softmax_slices, False)
     else:
         for i in range(slices.count):
             s = slice_at(slices, i)
@@ -213,7 +213,7 @@ cdef void logsumexp_slices(const Slices *slices) noexcept nogil:
     elif slices.count > 1 and are_blocks(slices):
         log_groups(slices, aligned(&memory), True)
     elif suit_gathering(slices) and not are_rows(slices, True):
-        as_gathered(slices, logsumexp_slices, True)
+        as_gathered(slices, aligned(&memory), logsumexp_slices, True)
     else:
         for i in range(slices.count):
             s = slice_at(slices, i)

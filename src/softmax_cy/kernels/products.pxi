@@ -253,7 +253,7 @@ cdef inline void product_slices(const Slices *all, Operation operation, SlicesKe
     elif are_columns(all, False):
         in_panels(all, aligned(&memory), operation)
     elif suit_gathering(all) and not are_rows(all, False):
-        as_gathered(all, kernel, False)
+        as_gathered(all, aligned(&memory), kernel, False)
     else:
         for i in range(all.count):
             product_slice(

@@ -212,7 +212,7 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
     elif are_columns(slices, False):
         in_panels(slices, scratch, SOFTMAX)
     elif suit_gathering(slices) and not are_rows(slices, False):
-        as_gathered(slices, softmax_slices, False)
+        as_gathered(slices, scratch, softmax_slices, False)
     else:
         for i in range(slices.count):
             s = slice_at(slices, i)

@@ -79,9 +79,10 @@ cdef inline void empty_tile(
 
 cdef void in_tiles(const Slices *slices, char *scratch, Operation operation) noexcept nogil:
     """Slices that suit_tiles."""
-    cdef Scratch x_memory, y_memory
-    cdef char *x = aligned(&x_memory)
-    cdef char *y = aligned(&y_memory)
+    cdef Scratch memory
+    cdef char *x = aligned(&memory)
+    cdef char *y = scratch      # which do_panel leaves alone where there are two inputs
+    cdef real[PANEL * MOST_LANES] results
     cdef bint one_result = operation == LOGSUMEXP
     cdef bint of_rows = are_rows(slices, one_result)
     cdef Py_ssize_t first = 0, length = slices.length, i
@@ -92,7 +93,7 @@ cdef void in_tiles(const Slices *slices, char *scratch, Operation operation) noe
     tile.x = x
     tile.x_next = tile.y_next = tile.out_next = sizeof(real)
     tile.x_elements = tile.y_elements = tile.out_elements = &elements
-    tile.out = y if one_result else x
+    tile.out = <char *> results if one_result else x
     tile.y = y if is_product(operation) else NULL
     while first < slices.count:
         width = <int> min((slices.count - first + LANES - 1) // LANES, widest)
@@ -104,7 +105,7 @@ cdef void in_tiles(const Slices *slices, char *scratch, Operation operation) noe
         do_panel(&tile, 0, width, True, scratch, operation)
         if one_result:
             for i in range(tile.count):
-                memcpy(slices.out + (first + i) * slices.out_next, y + i * <Py_ssize_t> sizeof(real), sizeof(real))
+                memcpy(slices.out + (first + i) * slices.out_next, &results[i], sizeof(real))
         else:
             empty_tile(&tile, slices.out + first * slices.out_next, slices.out_next, slices.out_elements, of_rows)
         first += tile.count
