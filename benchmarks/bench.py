@@ -152,8 +152,8 @@ def what_is_wrong(runs: Sequence[results.Run]) -> Iterator[str]:
 
 def public_functions(library: object) -> list[str]:
     """Those that compute."""
-    settings = {"get_num_threads", "set_num_threads", "show_config"}
-    return [name for name in library.__all__ if not name.startswith("_") and name not in settings]
+    others = {"ctypes_functions", "get_include", "get_num_threads", "set_num_threads", "show_config"}
+    return [name for name in library.__all__ if not name.startswith("_") and name not in others]
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:

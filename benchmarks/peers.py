@@ -126,10 +126,15 @@ class OfTorch(Peer):
     def prepare(self, case: Case, buffers: Buffers) -> Run:
         """Inference mode spares torch the book-keeping for gradients that nobody asks for."""
         self.torch.set_num_threads(case.threads)
-        self._mode.close()
+        self.restore()
         if case.operation != "cross_entropy_and_grad":
             self._mode.enter_context(self.torch.inference_mode())
         return super().prepare(case, buffers)
+
+    @classmethod
+    def restore(cls) -> None:
+        """Let torch keep its books again."""
+        cls._mode.close()
 
     def tensor(self, array: np.ndarray) -> object:
         """The same memory as a tensor; torch takes no bfloat16 from NumPy, but it takes the bits."""

@@ -1,6 +1,5 @@
 """The measure of errors behind docs/accuracy.md: it finds the errors that there are, and its two references agree."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +17,8 @@ ROOT = Path(__file__).parents[1]
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not part of this copy", allow_module_level=True)
 
-sys.path.insert(0, str(ROOT))
-try:
-    from benchmarks import accuracy, exact
-    from benchmarks.screen import PlainScreen
-finally:
-    sys.path.remove(str(ROOT))
+from benchmarks import accuracy, exact
+from benchmarks.screen import PlainScreen
 
 LENGTHS = (1, 2, 3, 17, 33, 130)
 

@@ -20,20 +20,18 @@ if not (ROOT / "benchmarks").is_dir():
 
 asv = pytest.importorskip("asv", reason="asv is not installed")
 
-sys.path.insert(0, str(ROOT))
-try:
-    from benchmarks import bench, compare, reference, results
-    from benchmarks.buffers import Buffers
-    from benchmarks.cases import Case, inputs
-    from benchmarks.suite import harness
-    from benchmarks.suite.harness import LIMIT, NAIVE, NUMPY, OURS, PLACE, Grid, Missing, Pair, Parameters, ready
+from benchmarks import bench, compare, reference, results
+from benchmarks.buffers import Buffers
+from benchmarks.cases import Case, inputs
+from benchmarks.suite import harness
+from benchmarks.suite.harness import LIMIT, NAIVE, NUMPY, OURS, PLACE, Grid, Missing, Pair, Parameters, ready
 
-    MODULES = {
-        path.stem: import_module(f"benchmarks.suite.{path.stem}")
-        for path in sorted((ROOT / "benchmarks" / "suite").glob("[!_]*.py"))
-    }
-finally:
-    sys.path.remove(str(ROOT))
+MODULES = {
+    path.stem: import_module(f"benchmarks.suite.{path.stem}")
+    for path in sorted((ROOT / "benchmarks" / "suite").glob("[!_]*.py"))
+}
+
+pytestmark = pytest.mark.usefixtures("torch_as_before")
 
 FUNCTIONS = {
     f"{name}.{function.__name__}": function
@@ -92,11 +90,7 @@ def test_asv_finds_the_suite_and_nothing_else():
 
 def found():
     """As asv sees it."""
-    sys.path.insert(0, str(ROOT))
-    try:
-        return list(bench.benchmarks())
-    finally:
-        sys.path.remove(str(ROOT))
+    return list(bench.benchmarks())
 
 
 @pytest.mark.parametrize("name", PUBLIC)

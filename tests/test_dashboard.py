@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,7 @@ asv_results = pytest.importorskip("asv.results", reason="asv is not installed")
 asv_runner = pytest.importorskip("asv.runner", reason="asv is not installed")
 pytest.importorskip("plotly", reason="plotly is not installed")
 
-sys.path.insert(0, str(ROOT))
-try:
-    from benchmarks import charts, dashboard, results
-finally:
-    sys.path.remove(str(ROOT))
+from benchmarks import charts, dashboard, results
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +12,14 @@ ROOT = Path(__file__).parents[1]
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not part of this copy", allow_module_level=True)
 
-sys.path.insert(0, str(ROOT))
-try:
-    from benchmarks import race, reference, report, standings
-    from benchmarks.buffers import PAGE, PLACES, Buffers
-    from benchmarks.cases import CASES, GROUPS, Case, Group, every, inputs, mean, within
-    from benchmarks.peers import Limit, NumPy, Run, SoftmaxCy
-    from benchmarks.screen import PlainScreen
-    from benchmarks.timing import Outcome
-finally:
-    sys.path.remove(str(ROOT))
+from benchmarks import race, reference, report, standings
+from benchmarks.buffers import PAGE, PLACES, Buffers
+from benchmarks.cases import CASES, GROUPS, Case, Group, every, inputs, mean, within
+from benchmarks.peers import Limit, NumPy, Run, SoftmaxCy
+from benchmarks.screen import PlainScreen
+from benchmarks.timing import Outcome
+
+pytestmark = pytest.mark.usefixtures("torch_as_before")
 
 SMALL = [case for case in CASES if math.prod(case.result_shape) <= 100_000]
 QUICK = ["--rounds", "1", "--seconds", "0", "--select", "softmax-f32-64x10"]
