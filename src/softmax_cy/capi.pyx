@@ -351,7 +351,8 @@ cdef inline int rows_into(
         slices.y_next = y.strides[0]
         set_elements(&y_elements, &y, 1, size)
     slices.scale = scale
-    slices.stream = x.data != out.data and larger_than_caches(2 * x.counts[0] * x.counts[1], size)
+    slices.stream = (
+        x.data != out.data and y.data != out.data and larger_than_caches(2 * x.counts[0] * x.counts[1], size))
     kernel(&slices)
     return SOFTMAX_CY_OK
 
