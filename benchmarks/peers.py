@@ -122,19 +122,20 @@ class OfTorch(Peer):
         import torch
 
         self.torch = torch
+        self._threads = torch.get_num_threads()
 
     def prepare(self, case: Case, buffers: Buffers) -> Run:
         """Inference mode spares torch the book-keeping for gradients that nobody asks for."""
         self.torch.set_num_threads(case.threads)
-        self.restore()
+        self._mode.close()
         if case.operation != "cross_entropy_and_grad":
             self._mode.enter_context(self.torch.inference_mode())
         return super().prepare(case, buffers)
 
-    @classmethod
-    def restore(cls) -> None:
-        """Let torch keep its books again."""
-        cls._mode.close()
+    def restore(self) -> None:
+        """Leave torch as it was found: with its books kept, and all its threads."""
+        self._mode.close()
+        self.torch.set_num_threads(self._threads)
 
     def tensor(self, array: np.ndarray) -> object:
         """The same memory as a tensor; torch takes no bfloat16 from NumPy, but it takes the bits."""
