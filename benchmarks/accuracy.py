@@ -22,7 +22,7 @@ import softmax_cy
 from benchmarks import exact, machine, peers, reference
 from benchmarks.exact import WIDE, twin
 from benchmarks.race import restart_in
-from benchmarks.report import Table, markdown_table
+from benchmarks.report import Table, markdown_table, write_below
 from benchmarks.screen import screen
 from softmax_cy import _dispatch
 
@@ -470,7 +470,7 @@ def main(argv: Sequence[str]) -> int:
     )
     write_json(options.json, worst, certain, halves, about)
     if options.markdown:
-        write_markdown(options.markdown, shown, remarks, about)
+        write_below(options.markdown, MARK, markdown(shown, remarks, about))
     return 1 if len(remarks) > 1 or any(halves.values()) else 0
 
 
@@ -495,11 +495,10 @@ def write_json(path: Path, worst: dict, certain: dict, halves: dict, about: dict
 MARK = "<!-- written by make accuracy: tables -->"
 
 
-def write_markdown(path: Path, shown: Sequence[Table], remarks: Sequence[str], about: dict[str, str]) -> None:
-    """The text above the mark stays as it is."""
-    text = path.read_text().partition(MARK)[0] if path.exists() else ""
+def markdown(shown: Sequence[Table], remarks: Sequence[str], about: dict[str, str]) -> str:
+    """The machine on top, then what is missing, then all tables."""
     lines = [f"- {name}: {value}" for name, value in about.items()] + [f"- {remark}" for remark in remarks]
-    path.write_text("\n".join([text + MARK, "", *lines, "", *map(markdown_table, shown)]))
+    return "\n".join([*lines, "", *map(markdown_table, shown)])
 
 
 if __name__ == "__main__":

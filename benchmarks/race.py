@@ -26,6 +26,8 @@ from benchmarks.timing import Outcome, race
 ROUNDS = 24
 SECONDS = 3.0
 
+MARK = "<!-- written by make race: tables -->"
+
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The command line, checked."""
@@ -125,7 +127,7 @@ class Report:
         """The files that were asked for."""
         if self.options.markdown:
             remarks = [*self.remarks, *self.summary()]
-            self.options.markdown.write_text(report.markdown(self.tables, self.machine, remarks))
+            report.write_below(self.options.markdown, MARK, report.markdown(self.tables, self.machine, remarks))
         if self.options.json:
             settings = {name: value for name, value in vars(self.options).items() if name not in ("json", "markdown")}
             everything = {

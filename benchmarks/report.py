@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.cases import Case, Group
 from benchmarks.peers import LIMIT, OTHERS, OURS
@@ -145,11 +146,16 @@ def cells(row: list[str], table: Table) -> list[str]:
 
 def markdown(tables: Sequence[Table], machine: dict[str, str], remarks: Sequence[str]) -> str:
     """The machine on top, then what is missing, then all tables."""
-    top = ["# How fast softmax_cy is", "", "Written by `make race`.", ""]
-    top += [f"- {name}: {text}" for name, text in machine.items()]
+    top = [f"- {name}: {text}" for name, text in machine.items()]
     top += [f"- {remark}" for remark in remarks]
     top += ["", LEGEND, ""]
     return "\n".join(top) + "\n" + "\n".join(markdown_table(table) for table in tables)
+
+
+def write_below(path: Path, mark: str, text: str) -> None:
+    """A page whose end a command writes; what people wrote above the mark stays."""
+    above = path.read_text().partition(mark)[0] if path.exists() else ""
+    path.write_text(f"{above}{mark}\n\n{text}")
 
 
 def group_record(group: Group, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict]) -> dict[str, object]:

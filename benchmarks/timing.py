@@ -21,6 +21,7 @@ from benchmarks.peers import Cannot, Peer
 SAMPLE_SECONDS = 300e-6  # far above the resolution of the clock
 COLD_SECONDS = 20e-3  # a call that takes longer works on more than the caches hold; a warm-up would change nothing
 SETTLING_SECONDS = 20e-3  # threads that have nothing to do go on spinning for some milliseconds
+WAKING_SECONDS = 5e-3  # and CPUs that had nothing to do do not come back at once
 
 
 @dataclass
@@ -97,6 +98,9 @@ def sample(call: Callable, count: int, threads: int) -> float:
     """The seconds of one of so many calls, with its data in the caches if they fit and with no other threads about."""
     if threads > 1:
         time.sleep(SETTLING_SECONDS)
+        awake = time.perf_counter() + WAKING_SECONDS
+        while time.perf_counter() < awake:
+            call()
     if seconds(call, 1) < COLD_SECONDS:
         return seconds(call, count)
     return seconds(call, 1)
