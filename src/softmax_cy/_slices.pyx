@@ -18,6 +18,9 @@ from softmax_cy.kernels.table cimport Elements, LongKernels, Slices, SlicesKerne
 cnp.import_array()
 
 
+cdef double LONG_ABOVE = 1e5        # nanoseconds: before that, no slice is worth several threads
+
+
 cdef struct SliceWork:
     SlicesKernel kernel
     Slices slices           # of the first slice
@@ -25,9 +28,8 @@ cdef struct SliceWork:
     Elements[_layout.OPERANDS] elements
 
 
-cdef inline Slices slices_at(const SliceWork *work, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    """As many, from `begin` on, as lie one stride apart."""
-    cdef Slices slices = work.slices
+cdef inline void move_to(Slices *slices, const SliceWork *work, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """Make of a copy of work.slices as many, from `begin` on, as lie one stride apart."""
     cdef _layout.Run run
     _layout.run_at(&work.outer, begin, end, &run)
     slices.x = work.slices.x + run.offset[0]
@@ -42,14 +44,13 @@ cdef inline Slices slices_at(const SliceWork *work, Py_ssize_t begin, Py_ssize_t
         slices.y = work.slices.y + run.offset[2]
         slices.y_next = run.stride[2]
     slices.count = run.count
-    return slices
 
 
 cdef void slice_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
     cdef const SliceWork *work = <const SliceWork *> context
-    cdef Slices slices
+    cdef Slices slices = work.slices
     while begin < end:
-        slices = slices_at(work, begin, end)
+        move_to(&slices, work, begin, end)
         work.kernel(&slices)
         begin += slices.count
 
@@ -58,10 +59,10 @@ cdef int run_long_slices(
     const SliceWork *work, const LongKernels *long_, double nanoseconds, int threads
 ) except -1:
     """Slices, each of `nanoseconds`, that are fewer than the threads."""
-    cdef Slices slices
+    cdef Slices slices = work.slices
     cdef Py_ssize_t i
     for i in range(work.outer.count):
-        slices = slices_at(work, i, i + 1)
+        move_to(&slices, work, i, i + 1)
         run_long(work.kernel, long_, &slices, nanoseconds, threads)
     return 0
 
@@ -101,7 +102,7 @@ cdef int run_slices(
         _layout.slice_elements(&work.elements[2], other, axes)
     _layout.outer_axes(&work.outer, x, out, other, None, axes)
     nanoseconds = cost(nanoseconds, cnp.PyArray_SIZE(x), computed)
-    if long_ != NULL and work.outer.count < threads:
+    if long_ != NULL and work.outer.count < threads and nanoseconds > LONG_ABOVE * work.outer.count:
         run_long_slices(&work, long_, nanoseconds / work.outer.count, threads)
     else:
         _threads.run(slice_task, &work, work.outer.count, threads, nanoseconds)
