@@ -6,20 +6,11 @@ import pytest
 import golden
 import softmax_cy
 from conftest import fma_variants_under_test
-from softmax_cy import _dispatch
 
 
-@pytest.fixture(params=fma_variants_under_test(), ids=lambda name: f"kernels={name}")
-def fma_variant(request):
-    """Put one variant that promises the bits in use for the test."""
-    before = _dispatch.variant_in_use
-    _dispatch.use(request.param)
-    yield request.param
-    _dispatch.use(before)
-
-
+@pytest.mark.parametrize("variant", fma_variants_under_test(), indirect=True)
 @pytest.mark.parametrize("dtype", golden.DTYPES)
-def test_golden_bits(fma_variant, dtype):
+def test_golden_bits(variant, dtype):
     different = golden.differences(golden.digests(softmax_cy, dtype), golden.recorded()[dtype])
     assert not different, f"{len(different)} digests differ, such as {different[:8]}"
 
