@@ -389,6 +389,16 @@ def test_a_faster_commit_is_named_but_no_regression():
     assert len(verdict.improvements) == 1
 
 
+def test_one_wild_control_hides_no_regression():
+    def control(ratio):
+        return compare.Change("control", ratio, ratio, ratio)
+
+    slower = compare.Change("ours", 1.09, 1.07, 1.11)
+    calm = [control(1.01)] * 19
+    assert compare.Verdict((slower,), (*calm, control(0.9)), 1.0).regressions == [slower]
+    assert not compare.Verdict((slower,), (*calm, *[control(0.9)] * 3), 1.0).regressions
+
+
 def test_what_the_controls_do_too_is_noise():
     base, head = two_runs(1.15)
     shaky = record("time_softmax_vjp", backend=NUMPY, samples=samples(1.3, 0.01, 7))
