@@ -1,4 +1,4 @@
-from softmax_cy.kernels.table cimport LongKernels, Slices, SlicesKernel
+from softmax_cy.kernels.table cimport LongKernels, Slices
 
-cdef void run_long(
-    SlicesKernel kernel, const LongKernels *long_, const Slices *slices, double nanoseconds, int threads) noexcept
+cdef bint pays(const LongKernels *long_, Py_ssize_t length, double nanoseconds, int threads) noexcept
+cdef bint run_long(const LongKernels *long_, const Slices *slices, double nanoseconds, int threads) noexcept

@@ -7,7 +7,7 @@ from libc.math cimport INFINITY
 from libc.stdlib cimport free, malloc
 
 cimport softmax_cy._threads as _threads
-from softmax_cy.kernels.table cimport BlockSum, LongKernels, Slices, SlicesKernel, Stretch, StretchKernel
+from softmax_cy.kernels.table cimport BlockSum, LongKernels, Slices, Stretch, StretchKernel
 
 
 cdef enum:
@@ -15,7 +15,6 @@ cdef enum:
 
 
 cdef struct LongWork:
-    SlicesKernel whole
     StretchKernel kernel
     const Slices *slices
     double top
@@ -36,32 +35,33 @@ cdef void largest_task(const void *context, Py_ssize_t begin, Py_ssize_t end) no
     work.sums[begin].hi = stretch.top
 
 
-cdef void whole_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    cdef const LongWork *work = <const LongWork *> context
-    work.whole(work.slices)
+cdef inline Py_ssize_t blocks_in(const LongKernels *long_, Py_ssize_t length) noexcept:
+    return (length + long_.block - 1) // long_.block
 
 
-cdef void run_long(
-    SlicesKernel kernel, const LongKernels *long_, const Slices *slices, double nanoseconds, int threads
-) noexcept:
-    """What `kernel` does to one slice, in about `nanoseconds`."""
-    cdef Py_ssize_t blocks = (slices.length + long_.block - 1) // long_.block, b
-    cdef LongWork work = LongWork(
-        whole=kernel, kernel=long_.largest, slices=slices, top=-INFINITY, sums=NULL)
-    threads = _threads.worthwhile(threads, blocks, nanoseconds / PASSES)
-    if threads > 1:
-        work.sums = <BlockSum *> malloc(blocks * sizeof(BlockSum))
-    if work.sums != NULL:
-        for b in range(blocks):
-            work.sums[b].hi = -INFINITY
-        _threads.run(largest_task, &work, blocks, threads, nanoseconds / PASSES)
-        for b in range(blocks):
-            work.top = max(work.top, work.sums[b].hi)
-    if -INFINITY < work.top < INFINITY:
+cdef bint pays(const LongKernels *long_, Py_ssize_t length, double nanoseconds, int threads) noexcept:
+    """Whether a slice that one thread would take about `nanoseconds` for is worth several."""
+    return _threads.worthwhile(threads, blocks_in(long_, length), nanoseconds / PASSES) > 1
+
+
+cdef bint run_long(const LongKernels *long_, const Slices *slices, double nanoseconds, int threads) noexcept:
+    """One slice, of `nanoseconds` for one thread. False: it has no finite largest element, or there is no memory."""
+    cdef Py_ssize_t blocks = blocks_in(long_, slices.length), b
+    cdef LongWork work = LongWork(kernel=long_.largest, slices=slices, top=-INFINITY, sums=NULL)
+    cdef bint has_largest
+    work.sums = <BlockSum *> malloc(blocks * sizeof(BlockSum))
+    if work.sums == NULL:
+        return False
+    for b in range(blocks):
+        work.sums[b].hi = -INFINITY
+    _threads.run(largest_task, &work, blocks, threads, nanoseconds / PASSES)
+    for b in range(blocks):
+        work.top = max(work.top, work.sums[b].hi)
+    has_largest = -INFINITY < work.top < INFINITY
+    if has_largest:
         work.kernel = long_.terms
         _threads.run(stretch_task, &work, blocks, threads, nanoseconds / PASSES)
         work.kernel = long_.finish
         _threads.run(stretch_task, &work, blocks, threads, nanoseconds / PASSES)
-    else:
-        _threads.run(whole_task, &work, 1, 1, nanoseconds)
     free(work.sums)
+    return has_largest

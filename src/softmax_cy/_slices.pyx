@@ -12,13 +12,10 @@ from numpy cimport ndarray
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport STREAM_ABOVE, cost
-from softmax_cy._long cimport run_long
+from softmax_cy._long cimport pays, run_long
 from softmax_cy.kernels.table cimport Elements, LongKernels, Slices, SlicesKernel
 
 cnp.import_array()
-
-
-cdef double LONG_ABOVE = 1e5        # nanoseconds: before that, no slice is worth several threads
 
 
 cdef struct SliceWork:
@@ -55,16 +52,17 @@ cdef void slice_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noex
         begin += slices.count
 
 
-cdef int run_long_slices(
+cdef void run_long_slices(
     const SliceWork *work, const LongKernels *long_, double nanoseconds, int threads
-) except -1:
+) noexcept:
     """Slices, each of `nanoseconds`, that are fewer than the threads."""
     cdef Slices slices = work.slices
     cdef Py_ssize_t i
     for i in range(work.outer.count):
         move_to(&slices, work, i, i + 1)
-        run_long(work.kernel, long_, &slices, nanoseconds, threads)
-    return 0
+        if not run_long(long_, &slices, nanoseconds, threads):
+            with nogil:
+                work.kernel(&slices)
 
 
 cdef int run_slices(
@@ -76,6 +74,7 @@ cdef int run_slices(
     y and keep with the shape of x; out too, or without the axes of a slice. No partial overlap.
     """
     cdef SliceWork work
+    cdef double each
     cdef ndarray other = y if y is not None else keep
     if cnp.PyArray_SIZE(x) == 0:
         return 0
@@ -102,8 +101,9 @@ cdef int run_slices(
         _layout.slice_elements(&work.elements[2], other, axes)
     _layout.outer_axes(&work.outer, x, out, other, None, axes)
     nanoseconds = cost(nanoseconds, cnp.PyArray_SIZE(x), computed)
-    if long_ != NULL and work.outer.count < threads and nanoseconds > LONG_ABOVE * work.outer.count:
-        run_long_slices(&work, long_, nanoseconds / work.outer.count, threads)
+    each = nanoseconds / work.outer.count
+    if long_ != NULL and work.outer.count < threads and pays(long_, work.slices.length, each, threads):
+        run_long_slices(&work, long_, each, threads)
     else:
         _threads.run(slice_task, &work, work.outer.count, threads, nanoseconds)
     return 0

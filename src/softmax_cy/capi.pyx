@@ -17,10 +17,10 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from softmax_cy import _cpu
 from softmax_cy._version import __version__
 
 from softmax_cy cimport _table
+from softmax_cy._arguments cimport STREAM_ABOVE
 from softmax_cy.kernels.kinds cimport KIND_FLOAT32, KIND_FLOAT64, KIND_INT64
 from softmax_cy.kernels.table cimport (
     CrossEntropyKernel,
@@ -44,10 +44,6 @@ class Status(enum.IntEnum):
     OVERLAP = SOFTMAX_CY_OVERLAP
     BAD_TARGET = SOFTMAX_CY_BAD_TARGET
     SHAPE_MISMATCH = SOFTMAX_CY_SHAPE_MISMATCH
-
-
-# More bytes than this in one call are written past the caches.
-cdef Py_ssize_t STREAM_ABOVE = _cpu.cache_bytes()
 
 
 # ---- operands ----------------------------------------------------------------------------------------------------
