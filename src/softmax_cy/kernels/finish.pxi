@@ -14,16 +14,21 @@ cdef struct Constants:
     vreal coefficient       # CROSS_ENTROPY_GRADIENT
 
 
+cdef inline vreal of_quotient(vreal quotient, const Constants *c, Operation operation) noexcept nogil:
+    if operation == CROSS_ENTROPY_GRADIENT:
+        return v_mul(v_mul(quotient, c.coefficient), c.factor)
+    return quotient
+
+
 cdef inline vreal result_of(vreal x, vreal y, const Constants *c, Operation operation, bint kept) noexcept nogil:
     """`operation` and `kept`, which says that x is the exponential already, are constants of the caller."""
-    if operation == SOFTMAX:
-        return reciprocals_times(c.r, x if kept else exp_shifted(x, c.shifts, False).value)
+    if is_quotient(operation):
+        x = reciprocals_times(c.r, x if kept else exp_shifted(x, c.shifts, False).value)
+        return of_quotient(x, c, operation)
     if operation == LOG_SOFTMAX:
         return log_quotient(x, c.top, c.over, c.scale)
     if operation == MULTIPLE:
         return v_mul(c.factor, x)
-    if operation == CROSS_ENTROPY_GRADIENT:
-        return v_mul(v_mul(reciprocals_times(c.r, x), c.coefficient), c.factor)
     return product_of(x, y, c, operation)
 
 
@@ -40,6 +45,20 @@ cdef inline vreal result_of_all(
     return result_of(v_load(x), v_load(y) if is_product(operation) else v_set(0), c, operation, True)
 
 
+cdef inline two_vectors results_of_two(
+    const real *x, const real *y, const Constants *c, Operation operation
+) noexcept nogil:
+    cdef two_vectors both
+    if is_quotient(operation):
+        both = reciprocals_times_two(c.r, v_load(x), v_load(x + LANES))
+        both.first = of_quotient(both.first, c, operation)
+        both.second = of_quotient(both.second, c, operation)
+    else:
+        both.first = result_of_all(x, y, c, operation)
+        both.second = result_of_all(x + LANES, y + LANES, c, operation)
+    return both
+
+
 cdef inline void finish(
     const char *x_, const char *y_, char *out, Py_ssize_t count, const Constants *c, Operation operation, bint stream
 ) noexcept nogil:
@@ -51,13 +70,21 @@ cdef inline void finish(
     cdef const real *y = <const real *> y_
     cdef real *q = <real *> out
     cdef Py_ssize_t i = elements_to_line(out, count)
+    cdef two_vectors both
     if i:
         v_store_first(q, result_of_first(x, y, i, c, operation), i)
     if stream and <uintptr_t> (q + i) % CACHE_LINE == 0:
-        while i + LANES <= count:
-            v_stream(q + i, result_of_all(x + i, y + i, c, operation))
-            i += LANES
-    while i + LANES <= count:
+        while i + 2 * LANES <= count:
+            both = results_of_two(x + i, y + i, c, operation)
+            v_stream(q + i, both.first)
+            v_stream(q + i + LANES, both.second)
+            i += 2 * LANES
+    while i + 2 * LANES <= count:
+        both = results_of_two(x + i, y + i, c, operation)
+        v_store(q + i, both.first)
+        v_store(q + i + LANES, both.second)
+        i += 2 * LANES
+    if i + LANES <= count:
         v_store(q + i, result_of_all(x + i, y + i, c, operation))
         i += LANES
     if i < count:

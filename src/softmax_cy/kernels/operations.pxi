@@ -14,3 +14,8 @@ cdef enum Operation:
 cdef inline bint is_product(Operation operation) noexcept nogil:
     """Whether there are two inputs."""
     return operation == SOFTMAX_PRODUCT or operation == LOG_SOFTMAX_VJP or operation == LOG_SOFTMAX_JVP
+
+
+cdef inline bint is_quotient(Operation operation) noexcept nogil:
+    """Whether a result is an exponential over the sum of all, or a multiple of that."""
+    return operation == SOFTMAX or operation == CROSS_ENTROPY_GRADIENT

@@ -14,6 +14,7 @@
 #ifndef SOFTMAX_CY_SIMD_H
 #define SOFTMAX_CY_SIMD_H
 
+#include <float.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -37,11 +38,13 @@
 typedef float real;
 typedef int32_t real_bits;
 #define MANTISSA_BITS 23
+#define REAL_MIN FLT_MIN
 #define scalar_fma __builtin_fmaf
 #else
 typedef double real;
 typedef int64_t real_bits;
 #define MANTISSA_BITS 52
+#define REAL_MIN DBL_MIN
 #define scalar_fma __builtin_fma
 #endif
 
@@ -114,6 +117,20 @@ INLINE part part_fma(part a, part b, part c) {
 
 INLINE part part_select(part_bits mask, part yes, part no) {
     return (part)((mask & (part_bits)yes) | (~mask & (part_bits)no));
+}
+
+INLINE int part_any(part_bits mask) {
+#if SOFTMAX_CY_VECTOR_BYTES == 32 && defined(__AVX__)
+    return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#elif SOFTMAX_CY_VECTOR_BYTES == 16 && defined(__SSE2__)
+    return _mm_movemask_epi8((__m128i)mask) != 0;
+#else
+    int64_t words[sizeof mask / sizeof(int64_t)], any = 0;
+    memcpy(words, &mask, sizeof mask);
+    for (size_t j = 0; j < sizeof words / sizeof *words; j++)
+        any |= words[j];
+    return any != 0;
+#endif
 }
 
 /* a > b ? a : b: where either is NaN the result is b. */
@@ -213,6 +230,31 @@ INLINE vreal v_where_unequal(vreal a, vreal b, vreal value) {
 INLINE vreal v_select_equal(vreal a, vreal b, vreal yes, vreal no) {
     EACH_PART(yes.part[P] = part_select(a.part[P] == b.part[P], yes.part[P], no.part[P]))
     return yes;
+}
+
+/* yes where low <= a < high, elsewhere a. */
+INLINE vreal v_select_between(vreal a, real low, real high, vreal yes) {
+    EACH_PART(a.part[P] = part_select((a.part[P] >= low) & (a.part[P] < high), yes.part[P], a.part[P]))
+    return a;
+}
+
+/* Whether any lane of a or b, which are not negative, is at least `low`, positive, and less than `high`. */
+INLINE int v_any_between(vreal a, vreal b, real low, real high) {
+#if SOFTMAX_CY_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    /* Such numbers are in the order of their bits, and what is below `low` wraps around: one comparison into a mask, the
+     * slow part of this, instead of four. */
+    part_bits from = (part_bits)v_set(low).part[0], to = (part_bits)v_set(high).part[0];
+    __m512i first = (__m512i)((part_bits)a.part[0] - from), second = (__m512i)((part_bits)b.part[0] - from);
+#if SOFTMAX_CY_REAL_BITS == 32
+    return _mm512_cmplt_epu32_mask(_mm512_min_epu32(first, second), (__m512i)(to - from)) != 0;
+#else
+    return _mm512_cmplt_epu64_mask(_mm512_min_epu64(first, second), (__m512i)(to - from)) != 0;
+#endif
+#else
+    part_bits any = {0};
+    EACH_PART(any |= ((a.part[P] >= low) & (a.part[P] < high)) | ((b.part[P] >= low) & (b.part[P] < high)))
+    return part_any(any);
+#endif
 }
 
 /* The low bits of each lane, moved into the exponent field: what ROUNDER left there becomes a power of two. */

@@ -32,6 +32,9 @@ cdef extern from "sums.h" nogil:
         pass
     ctypedef struct reciprocals:
         pass
+    ctypedef struct two_vectors:
+        vreal first
+        vreal second
 
     enum:
         SOFTMAX_CY_REAL_BITS
@@ -100,3 +103,4 @@ cdef extern from "sums.h" nogil:
     reciprocals reciprocal_in_all_lanes(reciprocal r)
     reciprocal reciprocal_at(const reciprocals *r, Py_ssize_t lane)
     vreal reciprocals_times(reciprocals r, vreal e)
+    two_vectors reciprocals_times_two(reciprocals r, vreal e, vreal f)

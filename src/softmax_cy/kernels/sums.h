@@ -450,12 +450,48 @@ INLINE reciprocal reciprocal_at(const reciprocals *r, ptrdiff_t lane) {
     return one;
 }
 
-/* e / t to half an ulp and a little: e * hi + e * lo, rounded while it is still raised, where no part of it can
- * underflow. Lowering it is exact, or the one rounding into the subnormal numbers. */
-INLINE vreal reciprocals_times(reciprocals r, vreal e) {
+/* e / t to half an ulp and a little, still raised, so that no part of it can underflow: e * hi + e * lo. */
+INLINE vreal raised_quotient(reciprocals r, vreal e) {
     vreal low = v_mul(e, r.lo);
     EACH_PART(e.part[P] = part_product_sum(e.part[P], r.hi.part[P], low.part[P]))
-    return v_lower(e);
+    return e;
 }
+
+/* From here on a raised quotient stands for a normal number; below, for a multiple of the smallest subnormal one. */
+#define RAISED_NORMAL (REAL_MIN * RAISE)
+/* Lowering rounds a quotient again where it becomes subnormal. In the two binades from here to RAISED_NORMAL that adds
+ * up to a quarter of the smallest subnormal number to what the exponential has lost, and in those below nothing of note. */
+#define TWICE_ROUNDED_FROM (RAISED_NORMAL / 4)
+
+/* raised_quotient, where it would be rounded twice rounded at once to what can be lowered exactly. */
+INLINE vreal quotient_rounded_once(reciprocals r, vreal e) {
+    /* rint() to multiples of the smallest subnormal number: added and taken off again. */
+    vreal rounder = v_set(1.5 * RAISED_NORMAL), quotient = raised_quotient(r, e), product = v_mul(e, r.hi), whole, rest;
+    EACH_PART(rest.part[P] = part_product_error(e.part[P], r.hi.part[P], product.part[P]))
+    rest = v_add(rest, v_mul(e, r.lo));
+    whole = v_sub(v_add(product, rounder), rounder);
+    rest = v_add(v_sub(product, whole), rest);
+    whole = v_add(whole, v_sub(v_add(rest, rounder), rounder));
+    return v_select_between(quotient, TWICE_ROUNDED_FROM, RAISED_NORMAL, whole);
+}
+
+typedef struct {
+    vreal first, second;
+} two_vectors;
+
+/* e / t of two vectors: half an ulp and a little, or of the smallest subnormal number below the smallest normal one.
+ * Two share the question whether any result is that small. */
+INLINE two_vectors reciprocals_times_two(reciprocals r, vreal e, vreal f) {
+    two_vectors q = {raised_quotient(r, e), raised_quotient(r, f)};
+    if (__builtin_expect(v_any_between(q.first, q.second, TWICE_ROUNDED_FROM, RAISED_NORMAL), 0)) {
+        q.first = quotient_rounded_once(r, e);
+        q.second = quotient_rounded_once(r, f);
+    }
+    q.first = v_lower(q.first);
+    q.second = v_lower(q.second);
+    return q;
+}
+
+INLINE vreal reciprocals_times(reciprocals r, vreal e) { return reciprocals_times_two(r, e, e).first; }
 
 #endif
