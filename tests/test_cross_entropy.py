@@ -1166,3 +1166,22 @@ def test_numbers_beyond_all_integers_and_floats():
     assert cross_entropy(np.zeros((1, 2)), [1], ignore_index=10**30) == np.log(2)
     with pytest.raises(ValueError, match="label_smoothing must be between 0 and 1, got 1000"):
         cross_entropy(np.zeros((1, 2)), [1], label_smoothing=10**400)
+
+
+@pytest.mark.parametrize("length", [3, 10, 100, 600, 2000])
+def test_rows_of_all_kinds_side_by_side(length, dtype, rng):
+    """Ignored ones, ones without a softmax and ones with a class that dominates: each as if it were by itself."""
+    x = rng.standard_normal((40, length)).astype(dtype)
+    target = rng.integers(length, size=40)
+    x[::3, length // 2] = 30
+    x[1::7, 0] = np.inf
+    x[2::11] = -np.inf
+    x[3::13, 1] = np.nan
+    target[::4] = -100
+    options = {"reduction": "none", "ignore_index": -100}
+    expected = [cross_entropy_and_grad(x[i : i + 1], target[i : i + 1], **options) for i in range(len(x))]
+    for in_place in (False, True):
+        logits = x.copy()
+        loss, grad = cross_entropy_and_grad(logits, target, out=logits if in_place else None, **options)
+        assert loss.tobytes() == b"".join(row[0].tobytes() for row in expected)
+        assert grad.tobytes() == b"".join(row[1].tobytes() for row in expected)

@@ -38,6 +38,15 @@ def test_several_slices_but_fewer_than_threads(function, dtype, rng):
 
 @every_variant
 @every_function
+@pytest.mark.parametrize("above", [10, 25, 60])  # the others: more than one of it, some thousandth, next to nothing
+def test_one_class_that_dominates(function, above, dtype, rng):
+    x = rng.standard_normal(LENGTH).astype(dtype)
+    x[LENGTH // 3] = above
+    assert_the_same_bits(function, x)
+
+
+@every_variant
+@every_function
 @pytest.mark.parametrize("scale", [0.1, 1e4])
 def test_scale(function, scale, dtype, rng):
     assert_the_same_bits(function, rng.standard_normal(LENGTH).astype(dtype), scale=scale)

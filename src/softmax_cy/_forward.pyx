@@ -161,7 +161,7 @@ def log_softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_
     An element that is -inf or dropped gives -inf. A slice that holds NaN or +inf, or nothing but -inf, gives NaN where
     it is kept; a slice of which nothing is kept gives -inf.
 
-    The largest term is left out of the sum and put back by log1p, so the logarithm of a probability next to 1 keeps
+    The largest term is taken off the sum and put back by log1p, so the logarithm of a probability next to 1 keeps
     all its digits.
 
     References

@@ -105,48 +105,40 @@ cdef inline bint all_plain(const Constants *columns, int width, real scale) noex
 
 # ---- sums --------------------------------------------------------------------------------------------------------
 
-cdef struct ColumnSums:
-    totals sum_
-    totals ties     # how many elements are as large as the largest
-
-
 cdef inline Reduced reduced_at(
     const Panel *panel, int v, Py_ssize_t i, bint whole, Constants c, bint plain
 ) noexcept nogil:
     return reduced(load_column(panel.x + i * panel.x_step, v, panel.lanes, whole), c.shifts, plain)
 
 
-cdef inline Terms with_element(
-    Terms s, Reduced r, const Panel *panel, int v, Py_ssize_t i, bint whole, Constants c, TermSum which
+cdef inline vsum with_element(
+    vsum s, Reduced r, const Panel *panel, int v, Py_ssize_t i, bint whole, Constants c, TermSum which
 ) noexcept nogil:
     """Adds element i, of which r is reduced_at."""
     cdef Exponential y = expanded(r, c.shifts)
     cdef vreal x = c.top
-    if is_below_top(which):
+    if which == BELOW_TOP:
         x = load_column(panel.x + i * panel.x_step, v, panel.lanes, whole)
-    s = with_term(s, y, x, c.top, v_set(1), which)
+    s = with_term(s, y, x, c.top, which)
     if which == EXPONENTIALS:
         store_column(panel.out + i * panel.out_step, v, y.value, panel.lanes, whole)
     return s
 
 
-cdef inline ColumnSums column_terms(
+cdef inline totals column_terms(
     const Panel *panel, int v, bint whole, Constants c, TermSum which, bint plain
 ) noexcept nogil:
-    """The exponentials of the slices in vector v. `whole`, `which` and `plain` are constants of the caller."""
+    """The sums of the exponentials in vector v. `whole`, `which` and `plain` are constants of the caller."""
     cdef vsum[MOST_LANES] terms
-    cdef Py_ssize_t start = 0, end, i, lane
-    cdef ColumnSums result
-    cdef vreal ties
-    cdef Terms s0, s1, s2, s3
+    cdef Py_ssize_t start = 0, end, used, i, lane
+    cdef totals result = totals_start()
+    cdef vsum s0, s1, s2, s3
     cdef Reduced r0, r1, r2, r3
-    cdef int k
-    result.sum_ = result.ties = totals_start()
     while start < panel.length:
         end = start + block_at(start, panel.length)
-        ties = v_set(0)
+        used = min(LANES, end - start)
         # Four exponentials under way at a time, in two stages, as in terms_loop.
-        for lane in range(0, LANES, 4):
+        for lane in range(0, used, 4):
             s0 = s1 = s2 = s3 = no_terms(which)
             i = start + lane
             if i + 3 < end:
@@ -175,17 +167,14 @@ cdef inline ColumnSums column_terms(
                 s1 = with_element(s1, reduced_at(panel, v, i + 1, whole, c, plain), panel, v, i + 1, whole, c, which)
             if i + 2 < end:
                 s2 = with_element(s2, reduced_at(panel, v, i + 2, whole, c, plain), panel, v, i + 2, whole, c, which)
-            terms[lane] = s0.sum_
-            terms[lane + 1] = s1.sum_
-            terms[lane + 2] = s2.sum_
-            terms[lane + 3] = s3.sum_
-            ties = v_add(ties, v_add(v_add(s0.ties, s1.ties), v_add(s2.ties, s3.ties)))
-        if not is_below_top(which):
-            for k in range(LANES):
-                terms[k] = vsum_without_seed(terms[k])
-        result.sum_ = totals_add(result.sum_, signed_totals(terms))
-        if is_below_top(which):
-            result.ties = totals_add(result.ties, totals_of(ties))
+            terms[lane] = s0
+            terms[lane + 1] = s1
+            terms[lane + 2] = s2
+            terms[lane + 3] = s3
+        if which != BELOW_TOP:
+            for lane in range(used):
+                terms[lane] = vsum_without_seed(terms[lane])
+        result = totals_add(result, signed_totals(terms, used))
         start = end
     return result
 
@@ -193,19 +182,20 @@ cdef inline ColumnSums column_terms(
 cdef inline vreal column_signed_sum(const Panel *panel, int v, bint whole) noexcept nogil:
     """signed_sum."""
     cdef vsum[MOST_LANES] terms
-    cdef Py_ssize_t start = 0, end, i, lane
+    cdef Py_ssize_t start = 0, end, used, i, lane
     cdef totals result = totals_start()
     cdef vsum s
     while start < panel.length:
         end = start + half_block_at(start, panel.length)
-        for lane in range(LANES):
+        used = min(LANES, end - start)
+        for lane in range(used):
             s = signed_start()
             i = start + lane
             while i < end:
                 s = signed_add(s, load_column(panel.x + i * panel.x_step, v, panel.lanes, whole))
                 i += LANES
             terms[lane] = s
-        result = totals_add(result, signed_totals(terms))
+        result = totals_add(result, signed_totals(terms, used))
         start = end
     return totals_rounded(&result)
 
@@ -318,36 +308,55 @@ cdef inline void softmax_panel(
     cdef bint keep = (
         all_plain(columns, width, scale)
         and panel.length * width * LANES * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES)
-    cdef ColumnSums sums
+    cdef totals sums
     cdef int v
     for v in range(width):
         if keep:
             sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS, True)
         else:
             sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS_ALONE, False)
-        columns[v].r = totals_reciprocals(&sums.sum_)
+        columns[v].r = totals_reciprocals(&sums)
     if keep:
         columns_finish(panel, width, whole, columns, SOFTMAX, True)
     else:
         columns_finish(panel, width, whole, columns, SOFTMAX, False)
 
 
+cdef inline totals column_others(const Panel *panel, int v, bint whole, Constants c, bint plain) noexcept nogil:
+    """What log_sum calls others, of the slices in vector v."""
+    cdef Exponential largest = exp_shifted(c.top, c.shifts, False)
+    cdef totals sums, others, below
+    cdef Py_ssize_t lane
+    if plain:
+        sums = column_terms(panel, v, whole, c, EXPONENTIALS_ALONE, True)
+    else:
+        sums = column_terms(panel, v, whole, c, EXPONENTIALS_ALONE, False)
+    others = others_of_each(&sums, largest)
+    if any_total_below(&others, FEW_OTHERS):
+        below = column_terms(panel, v, whole, c, BELOW_TOP, False)
+        below = totals_over(&below, largest.value)
+        for lane in range(LANES):
+            if totals_at(&others, lane).hi < FEW_OTHERS:
+                totals_set(&others, lane, totals_at(&below, lane))
+    return others
+
+
 cdef inline void log_panel(
     const Panel *panel, int width, bint whole, Constants *columns, real scale, bint one_result
 ) noexcept nogil:
-    cdef ColumnSums sums
+    cdef bint plain = all_plain(columns, width, scale)
+    cdef totals logs
     cdef real[MOST_LANES] result
     cdef Py_ssize_t lane
     cdef int v
     for v in range(width):
-        sums = column_terms(panel, v, whole, columns[v], BELOW_TOP, False)
-        sums.sum_ = totals_over(&sums.sum_, exp_shifted(columns[v].top, columns[v].shifts, False).value)
-        sums.sum_ = totals_log(&sums.ties, &sums.sum_)
-        columns[v].over = totals_rounded(&sums.sum_)
+        logs = column_others(panel, v, whole, columns[v], plain)
+        logs = totals_log1p(&logs)
+        columns[v].over = totals_rounded(&logs)
         if one_result:
             for lane in range(panel.lanes):
                 result[lane] = product_plus_total(
-                    v_lane(&columns[v].top, lane), scale, totals_at(&sums.sum_, lane))
+                    v_lane(&columns[v].top, lane), scale, totals_at(&logs, lane))
             memcpy(panel.out + v * LANES * <Py_ssize_t> sizeof(real), result, panel.lanes * sizeof(real))
     if not one_result:
         columns_finish(panel, width, whole, columns, LOG_SOFTMAX, False)

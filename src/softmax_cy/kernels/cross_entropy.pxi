@@ -99,14 +99,7 @@ cdef inline Sums sums_of(
 
 cdef inline reciprocals reciprocals_of(LogSum sum_) noexcept nogil:
     """One over the sum of all exponentials, as shift_to(top) raises them."""
-    cdef double largest = largest_exponential(sum_.top, shift_to(sum_.top, 1))
-    cdef total t
-    t.hi = sum_.ties
-    t.lo = 0
-    t = total_add(t, sum_.others)
-    t.hi *= largest
-    t.lo *= largest
-    return reciprocal_in_all_lanes(total_reciprocal(t))
+    return reciprocal_in_all_lanes(total_reciprocal(sum_.all_))
 
 
 cdef inline real probability_of(real x, LogSum sum_) noexcept nogil:
@@ -149,12 +142,12 @@ cdef inline real gradient_at_index(
 ) noexcept nogil:
     """of_index * (p - 1) + uniform * (p * sum(weight) - weight)."""
     cdef double others = sum_.others.hi + sum_.others.lo
-    cdef double whole = sum_.ties + others
+    cdef double whole = 1 + others
     cdef double uniform = all.smoothing / all.length
     cdef double rest
     if x == sum_.top:
         p = 1 / whole
-        rest = (sum_.ties - 1 + others) / whole
+        rest = others / whole
     else:
         rest = 1 - p    # p is far from 1: nothing is lost
     p = uniform * (p * all.weight_sum - weight) if uniform != 0 else 0
@@ -238,22 +231,25 @@ cdef void cross_entropy_groups(
 ) noexcept nogil:
     """Slices that are_usual, in groups: one logarithm, a slice a lane, for all of a group."""
     cdef Py_ssize_t length = all.length
-    cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // (length * <Py_ssize_t> sizeof(real))))
+    cdef Py_ssize_t row = length * <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row))
     cdef Py_ssize_t first = 0, count, i
+    cdef bint in_scratch = all.length < 32 * LANES or all.grad == all.x
     cdef const char *x
-    cdef char *grad = NULL
+    cdef char *grad
+    cdef char *kept = NULL
     cdef Target[MOST_LANES] targets
     cdef Target target
     cdef real[MOST_LANES] tops
     cdef Shifts shifts
     cdef Shift shift
-    cdef vreal largest
-    cdef totals sums = totals_start(), ties = totals_start(), others, overs
+    cdef vsum[MOST_LANES] terms
+    cdef totals sums = totals_start(), others, overs
+    cdef Soon soon
     cdef reciprocals rs
-    cdef Terms terms
     cdef LogSum sum_
     cdef reciprocal r
-    cdef real loss, kept
+    cdef real loss, exponential
     cdef double p
     cdef Constants constants
     constants.factor = v_set(<real> all.grad_factor)
@@ -271,31 +267,33 @@ cdef void cross_entropy_groups(
                     target.weight = 1
                     if all.weight != NULL:
                         target.weight = real_element(all.weight, all.weight_elements, target.index)
+                else:
+                    cross_entropy_slice(all, logits, first + i, scratch, spare)
                 targets[i] = target
         shifts = shifts_to(v_load(tops), 1)
-        largest = exp_shifted(v_load(tops), shifts, False).value
         for i in range(count):
-            if targets[i].usual:
-                x = all.x + (first + i) * all.x_next
-                shift = shift_at(&shifts, i)
-                if all.grad == NULL:
-                    terms = block_below_top(x, length, shift, tops[i])
-                else:
-                    grad = all.grad + (first + i) * all.grad_next
-                    terms = block_below_top_kept(x, grad, length, shift, tops[i])
-                put_terms(terms, i, &sums, &ties)
-        others = totals_over(&sums, largest)
-        overs = totals_log(&ties, &others)
-        sums = totals_add(ties, others)
-        sums = totals_times(&sums, largest)
+            if not targets[i].usual:
+                continue
+            x = all.x + (first + i) * all.x_next
+            shift = shift_at(&shifts, i)
+            soon = what_follows(x, length)
+            # In line: a call would cost a fifth of a short slice.
+            if all.grad == NULL:
+                terms[i] = any_block(x, NULL, length, shift, 0, EXPONENTIALS_ALONE, soon)
+            else:
+                kept = scratch + i * row if in_scratch else all.grad + (first + i) * all.grad_next
+                terms[i] = any_block(x, kept, length, shift, 0, EXPONENTIALS, soon)
+        for i in range(count):
+            # Infinity, so that nobody looks for its others.
+            totals_set(&sums, i, vsum_total(terms[i]) if targets[i].usual else total_of(<real> INFINITY))
+        others = group_others(&sums, all.x + first * all.x_next, all.x_next, count, length, &shifts, v_load(tops))
+        overs = totals_log1p(&others)
         rs = totals_reciprocals(&sums)
         for i in range(count):
             if not targets[i].usual:
-                cross_entropy_slice(all, logits, first + i, scratch, spare)
                 continue
             target = targets[i]
             sum_.top = tops[i]
-            sum_.ties = totals_at(&ties, i).hi
             sum_.others = totals_at(&others, i)
             sum_.over = totals_at(&overs, i)
             loss = 0
@@ -306,11 +304,12 @@ cdef void cross_entropy_groups(
             if all.grad != NULL:
                 grad = all.grad + (first + i) * all.grad_next
                 r = reciprocal_at(&rs, i)
-                kept = real_element(grad, all.grad_elements, target.index)
-                p = v_first(reciprocals_times(reciprocal_in_all_lanes(r), v_set(kept)))
+                kept = scratch + i * row if in_scratch else grad
+                exponential = real_element(kept, all.grad_elements, target.index)
+                p = v_first(reciprocals_times(reciprocal_in_all_lanes(r), v_set(exponential)))
                 constants.r = reciprocal_in_all_lanes(r)
                 constants.coefficient = v_set(target.weight)
-                finish(grad, NULL, grad, length, &constants, CROSS_ENTROPY_GRADIENT, False)
+                finish(kept, NULL, grad, length, &constants, CROSS_ENTROPY_GRADIENT, False)
                 scatter_value(
                     gradient_at_index(all, target.x, p, sum_, target.weight, target.weight), grad, all.grad_elements,
                     target.index, 1)

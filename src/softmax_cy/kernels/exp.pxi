@@ -110,6 +110,11 @@ cdef inline Exponential expanded(Reduced x, Shifts shifts) noexcept nogil:
     return y
 
 
+cdef inline vreal lost_by(Exponential e) noexcept nogil:
+    """What the last rounding took away."""
+    return v_fma(e.power, e.small, v_sub(e.large, e.value))
+
+
 cdef inline Exponential first_of(Exponential x, Py_ssize_t count) noexcept nogil:
     """Zero in every lane from `count` on."""
     x.value = v_keep_first(x.value, count)

@@ -47,7 +47,7 @@ cdef real true_complement(const JacobianRows *rows, char *scratch) noexcept nogi
     all.scale = rows.scale
     s = slice_at(&all, 0)
     sum_ = log_sum(&s, slice_max(&s, scratch), scratch)
-    return <real> ((sum_.others.hi + sum_.others.lo) / (sum_.ties + (sum_.others.hi + sum_.others.lo)))
+    return <real> ((sum_.others.hi + sum_.others.lo) / (1 + (sum_.others.hi + sum_.others.lo)))
 
 
 cdef void any_diagonal(const JacobianRows *rows, bint of_log, char *scratch) noexcept nogil:

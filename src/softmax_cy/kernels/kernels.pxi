@@ -47,11 +47,14 @@ cdef KernelTable _table = KernelTable(
     log_jacobian=log_jacobian_rows,
     cross_entropy=cross_entropy_slices,
     long_softmax=LongKernels(
-        block=block_length(), largest=stretch_largest, terms=stretch_exponentials, finish=stretch_softmax),
+        block=block_length(), largest=stretch_largest, terms=stretch_exponentials, has_few_others=NULL,
+        terms_below_top=NULL, finish=stretch_softmax),
     long_log_softmax=LongKernels(
-        block=block_length(), largest=stretch_largest, terms=stretch_below_top, finish=stretch_log_softmax),
+        block=block_length(), largest=stretch_largest, terms=stretch_exponentials,
+        has_few_others=stretch_has_few_others, terms_below_top=stretch_below_top, finish=stretch_log_softmax),
     long_logsumexp=LongKernels(
-        block=block_length(), largest=stretch_largest, terms=stretch_below_top, finish=stretch_logsumexp),
+        block=block_length(), largest=stretch_largest, terms=stretch_exponentials,
+        has_few_others=stretch_has_few_others, terms_below_top=stretch_below_top, finish=stretch_logsumexp),
 )
 
 table = PyCapsule_New(&_table, "softmax_cy.kernels.table", NULL)

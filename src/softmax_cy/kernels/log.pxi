@@ -1,19 +1,21 @@
 # log_softmax, y_i = x_i - log sum_j exp(x_j), and that logarithm by itself (x being scale * x throughout).
 #
 # Design:
-# 1. Both come from the sum *without* its largest term: log sum exp(x) = max + log(m + rest), where m terms are as large
-#    as max and rest is the sum of the others over exp(max). Where one class holds nearly everything, rest is tiny, and
-#    log(1 + rest) keeps all its digits. With the largest term inside, they would be rounded away.
-# 2. log_softmax is (x - max) - log(m + rest). Both parts have the same sign, so nothing cancels: half an ulp each, and
+# 1. log sum exp(x) = max + log(1 + others): the sum of all exponentials but the largest, over that one. It is what is
+#    left of the sum of all once the largest is taken off as it was added, rounding and all. Where one class holds
+#    nearly everything few digits would be left, and the others are added by themselves, in a second go.
+# 2. log_softmax is (x - max) - log(1 + others). Both parts have the same sign, so nothing cancels: half an ulp each, and
 #    half for the difference.
 # 3. The logarithm of a sum is taken once a slice, in pairs of doubles (sums.h), so libm has no part in the bits.
+
+cdef double FEW_OTHERS = 2.0**-10   # in units of the largest: below that they are added by themselves
 
 cdef struct LogSum:
     # log sum exp = scale * top + over
     real top
     total over
-    total others        # the sum of the exponentials below the largest, in units of the largest
-    double ties         # how many are as large
+    total all_          # the sum of the exponentials, as they were raised
+    total others        # of all but one of the largest, in units of it
 
 
 cdef bint has_nan(const Slice *s, char *scratch) noexcept nogil:
@@ -32,38 +34,45 @@ cdef bint has_nan(const Slice *s, char *scratch) noexcept nogil:
     return v_max_across(found) > 0
 
 
-cdef inline double largest_exponential(real top, Shift shift) noexcept nogil:
-    """What the largest element contributes to the sum: exact, by the choice of the shift."""
-    return v_first(exp_shifted(v_set(top), in_all_lanes(shift), False).value)
+cdef inline Exponential largest_exponential(real top, Shift shift) noexcept nogil:
+    return exp_shifted(v_set(top), in_all_lanes(shift), False)
 
 
-cdef inline LogSum log_sum_from(total others, double ties, real top, real scale) noexcept nogil:
-    """`others` as they were raised."""
-    cdef LogSum sum_
-    sum_.top = top
-    sum_.ties = ties
-    sum_.others = total_over(others, largest_exponential(top, shift_to(top, scale)))
-    sum_.over = total_log(ties, sum_.others)
-    return sum_
+cdef inline total others_of(total all_, Exponential largest) noexcept nogil:
+    cdef total minus_largest
+    minus_largest.hi = -v_first(largest.value)
+    minus_largest.lo = -v_first(lost_by(largest))
+    return total_over(total_add(all_, minus_largest), v_first(largest.value))
+
+
+cdef total slice_sum(const Slice *s, Shift shift, real top, TermSum which, char *scratch) noexcept nogil:
+    cdef Py_ssize_t start = 0, count
+    cdef const char *block
+    cdef total t
+    t.hi = t.lo = 0
+    while start < s.all.length:
+        count = block_at(start, s.all.length)
+        block = fetch(s, start, count, scratch)
+        if which == BELOW_TOP:
+            t = total_add(t, block_below_top(block, count, shift, top))
+        else:
+            t = total_add(t, block_exponentials_alone(block, count, shift))
+        start += count
+    return t
 
 
 cdef LogSum log_sum(const Slice *s, real top, char *scratch) noexcept nogil:
     """Of a slice that has_softmax."""
     cdef Shift shift = shift_to(top, s.all.scale)
-    cdef double ties = 0
-    cdef Py_ssize_t start = 0, count
-    cdef const char *block
-    cdef total t
-    cdef Terms terms
-    t.hi = t.lo = 0
-    while start < s.all.length:
-        count = block_at(start, s.all.length)
-        block = fetch(s, start, count, scratch)
-        terms = block_below_top(block, count, shift, top)
-        t = total_add(t, signed_total(terms.sum_))
-        ties += v_sum_across(terms.ties)
-        start += count
-    return log_sum_from(t, ties, top, s.all.scale)
+    cdef Exponential largest = largest_exponential(top, shift)
+    cdef LogSum sum_
+    sum_.top = top
+    sum_.all_ = slice_sum(s, shift, top, EXPONENTIALS_ALONE, scratch)
+    sum_.others = others_of(sum_.all_, largest)
+    if sum_.others.hi < FEW_OTHERS:
+        sum_.others = total_over(slice_sum(s, shift, top, BELOW_TOP, scratch), v_first(largest.value))
+    sum_.over = total_log1p(sum_.others)
+    return sum_
 
 
 cdef inline vreal log_quotient(vreal x, vreal top, vreal over, real scale) noexcept nogil:
@@ -130,13 +139,28 @@ cdef void logsumexp_slice(const Slice *s, char *scratch) noexcept nogil:
     write_result(result, s.out, s.all.out_elements.kind)
 
 
-cdef inline void put_terms(Terms terms, Py_ssize_t lane, totals *sums, totals *ties) noexcept nogil:
-    """What block_below_top gives for a slice, into the lane of that slice."""
-    cdef total count
-    count.hi = v_sum_across(terms.ties)
-    count.lo = 0
-    totals_set(sums, lane, signed_total(terms.sum_))
-    totals_set(ties, lane, count)
+cdef inline totals others_of_each(const totals *sums, Exponential largest) noexcept nogil:
+    """others_of, a slice a lane."""
+    cdef vreal none = v_set(0)
+    cdef totals others = totals_of_pairs(v_sub(none, largest.value), v_sub(none, lost_by(largest)))
+    others = totals_add(sums[0], others)
+    return totals_over(&others, largest.value)
+
+
+cdef inline totals group_others(
+    const totals *sums, const char *x, Py_ssize_t next_, Py_ssize_t count, Py_ssize_t length, const Shifts *shifts,
+    vreal tops,
+) noexcept nogil:
+    """What log_sum calls others, of `count` slices of a block each."""
+    cdef Exponential largest = exp_shifted(tops, shifts[0], False)
+    cdef totals others = others_of_each(sums, largest)
+    cdef Py_ssize_t i
+    cdef total below
+    for i in range(count):
+        if totals_at(&others, i).hi < FEW_OTHERS:
+            below = block_below_top(x + i * next_, length, shift_at(shifts, i), v_lane(&tops, i))
+            totals_set(&others, i, total_over(below, v_lane(&largest.value, i)))
+    return others
 
 
 cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexcept nogil:
@@ -149,9 +173,10 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
     cdef char *out
     cdef real[MOST_LANES] tops
     cdef Shifts shifts
-    cdef totals sums = totals_start(), ties = totals_start()
-    cdef Terms terms
+    cdef vsum[MOST_LANES] terms
+    cdef totals sums = totals_start(), logs
     cdef total some
+    cdef Soon soon
     cdef Slice s
     cdef Constants constants
     while first < slices.count:
@@ -161,13 +186,17 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
             tops[i] = block_max(x + i * slices.x_next, length, -INFINITY) if i < count else 0
         shifts = shifts_to(v_load(tops), scale)
         for i in range(count):
-            terms = block_below_top(x + i * slices.x_next, length, shift_at(&shifts, i), tops[i])
-            put_terms(terms, i, &sums, &ties)
-        sums = totals_over(&sums, exp_shifted(v_load(tops), shifts, False).value)
-        sums = totals_log(&ties, &sums)
+            soon = what_follows(x + i * slices.x_next, length)
+            # In line: a call would cost a fifth of a short slice.
+            terms[i] = any_block(
+                x + i * slices.x_next, NULL, length, shift_at(&shifts, i), 0, EXPONENTIALS_ALONE, soon)
+        for i in range(count):
+            totals_set(&sums, i, vsum_total(terms[i]))
+        logs = group_others(&sums, x, slices.x_next, count, length, &shifts, v_load(tops))
+        logs = totals_log1p(&logs)
         for i in range(count):
             out = slices.out + (first + i) * slices.out_next
-            some = totals_at(&sums, i)
+            some = totals_at(&logs, i)
             if not has_softmax(tops[i]):
                 s = slice_at(slices, first + i)
                 if one_result:

@@ -101,7 +101,6 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
     cdef Slice s
     cdef Soon soon
     cdef vsum[MOST_LANES] sums
-    cdef Terms terms
     cdef totals all_sums = totals_start()
     cdef reciprocals r
     cdef Constants constants
@@ -114,9 +113,8 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
             # What is written past the caches is not to be fetched into them.
             soon.out = kept if slices.stream else group.out + i * slices.out_next
             # In line: a call would cost a fifth of a short slice.
-            terms = any_block(
+            sums[i] = any_block(
                 group.x + i * slices.x_next, kept, length, shift_at(&group.shifts, i), 0, EXPONENTIALS, soon)
-            sums[i] = terms.sum_
         for i in range(group.count):
             totals_set(&all_sums, i, vsum_total(sums[i]))
         r = totals_reciprocals(&all_sums)
@@ -166,7 +164,6 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     cdef const char *block = NULL
     cdef char *kept = NULL
     cdef Shift shift
-    cdef Terms terms
     cdef total t, of_block
     if length <= block_length():
         # One block is brought side by side once.
@@ -191,10 +188,9 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
         if kept != scratch:
             block = fetch(s, start, count, scratch)
         if kept != NULL:
-            terms = block_exponentials(block, kept + start * <Py_ssize_t> sizeof(real), count, shift)
+            of_block = block_exponentials(block, kept + start * <Py_ssize_t> sizeof(real), count, shift)
         else:
-            terms = block_exponentials_alone(block, count, shift)
-        of_block = vsum_total(terms.sum_)
+            of_block = block_exponentials_alone(block, count, shift)
         t = total_add(t, of_block)
         start += count
     softmax_results(s, 0, length, kept, shift, total_reciprocal(t), scratch)

@@ -168,36 +168,32 @@ typedef struct {
     double hi[VREAL_BYTES / sizeof(real)], lo[VREAL_BYTES / sizeof(real)];
 } totals;
 
-/* What signed_total makes of one sum, lane by lane: terms[l] holds what a slice by itself has in lane l. */
-INLINE totals signed_totals(const vsum terms[VREAL_BYTES / sizeof(real)]) {
+/* What signed_total makes of one sum, lane by lane: terms[l] holds what a slice by itself has in lane l, and from `count`
+ * on there is nothing but zeros. */
+INLINE totals signed_totals(const vsum terms[VREAL_BYTES / sizeof(real)], ptrdiff_t count) {
     totals t;
-    for (int q = 0; q < 4; q++) {
-#define SUM(L) v_quarter(terms[L].sum, q)
-#define LOST(L) v_quarter(terms[L].lost, q)
 #if SOFTMAX_CY_REAL_BITS == 32
-#define WIDE(L) (quarter_widen(SUM(L)) + quarter_widen(LOST(L)))
-#define LANE(J) ((WIDE(J) + WIDE(J + 8)) + (WIDE(J + 4) + WIDE(J + 12)))
-        wide_quarter hi = (LANE(0) + LANE(2)) + (LANE(1) + LANE(3)), lo = {0};
-#undef LANE
-#undef WIDE
+    wide_quarter sums[VREAL_BYTES / sizeof(real)][4];
+    for (ptrdiff_t j = 0; j < count; j++)
+        for (int q = 0; q < 4; q++)
+            sums[j][q] = quarter_widen(v_quarter(terms[j].sum, q)) + quarter_widen(v_quarter(terms[j].lost, q));
+    for (ptrdiff_t half = LANES / 2; half > 0; count = count < half ? count : half, half /= 2)
+        for (ptrdiff_t j = 0; j + half < count; j++)
+            for (int q = 0; q < 4; q++)
+                sums[j][q] += sums[j + half][q];
+    memcpy(t.hi, sums[0], sizeof t.hi);
+    memset(t.lo, 0, sizeof t.lo);
 #else
-#define LANE(J)                                                                                                       \
-    TWO_SUM(quarter, even##J, even_error##J, SUM(J), SUM(J + 4));                                                     \
-    TWO_SUM(quarter, odd##J, odd_error##J, SUM(J + 2), SUM(J + 6));                                                   \
-    TWO_SUM(quarter, both##J, both_error##J, even##J, odd##J);                                                        \
-    quarter lost##J = both_error##J +                                                                                 \
-                      ((even_error##J + (LOST(J) + LOST(J + 4))) + (odd_error##J + (LOST(J + 2) + LOST(J + 6))))
-        LANE(0);
-        LANE(1);
-        TWO_SUM(quarter, hi, error, both0, both1);
-        quarter lo = error + (lost0 + lost1);
-#undef LANE
+    vsum sums[VREAL_BYTES / sizeof(real)];
+    memcpy(sums, terms, (size_t)count * sizeof *sums);
+    for (ptrdiff_t half = LANES / 2; half > 0; count = count < half ? count : half, half /= 2)
+        for (ptrdiff_t j = 0; j + half < count; j++) {
+            sums[j].lost = v_add(sums[j].lost, sums[j + half].lost);
+            sums[j] = signed_add(sums[j], sums[j + half].sum);
+        }
+    memcpy(t.hi, &sums[0].sum, sizeof t.hi);
+    memcpy(t.lo, &sums[0].lost, sizeof t.lo);
 #endif
-#undef SUM
-#undef LOST
-        memcpy(t.hi + q * QUARTER_LANES, &hi, sizeof hi);
-        memcpy(t.lo + q * QUARTER_LANES, &lo, sizeof lo);
-    }
     return t;
 }
 
@@ -215,12 +211,26 @@ INLINE totals totals_add(totals a, totals b) {
     return a;
 }
 
+INLINE int any_total_below(const totals *t, double bound) {
+    int any = 0;
+    for (int j = 0; j < LANES; j++)
+        any |= t->hi[j] < bound;
+    return any;
+}
+
 INLINE totals totals_of(vreal a) {
     real lanes[VREAL_BYTES / sizeof(real)];
     totals t = totals_start();
     v_store(lanes, a);
     for (int j = 0; j < LANES; j++)
         t.hi[j] = lanes[j];
+    return t;
+}
+
+/* Each hi + lo. */
+INLINE totals totals_of_pairs(vreal hi, vreal lo) {
+    totals t = totals_of(hi), low = totals_of(lo);
+    memcpy(t.lo, low.hi, sizeof t.lo);
     return t;
 }
 
@@ -282,24 +292,23 @@ INLINE doubles doubles_product_error(doubles a, doubles b, doubles product) {
 #endif
 }
 
-/* log(count + t) for whole counts of at least 1 and 0 <= t, to some 60 bits, t being tiny included. t becomes the
- * logarithm.
+/* log(1 + t) for 0 <= t, to some 60 bits, t being tiny included. t becomes the logarithm.
  *
- * count + t = 2**k * f with f near 1, and log f = 2 atanh(s), s = (f - 1) / (f + 1): Muller, "Elementary Functions",
- * ch. 11. f - 1 is t itself where count is 1 and t is small. */
-INLINE void log_of_doubles(doubles count, doubles *t_hi, doubles *t_lo) {
+ * 1 + t = 2**k * f with f near 1, and log f = 2 atanh(s), s = (f - 1) / (f + 1): Muller, "Elementary Functions", ch. 11.
+ * f - 1 is t itself where t is small. t_lo is less than an ulp of t_hi. */
+INLINE void log1p_of_doubles(doubles *t_hi, doubles *t_lo) {
     /* Where t is tiny the rest of the series is beyond the last digit; and t may be subnormal. */
-    longs tiny = (longs)(count == 1) & (longs)(*t_hi < 0x1p-60);
-    TWO_SUM(doubles, z, z_error, count, *t_hi);
+    longs tiny = (longs)(*t_hi < 0x1p-60);
+    doubles one = 1 - (doubles){0};
+    TWO_SUM(doubles, z, z_error, one, *t_hi);
     z_error += *t_lo;
     longs bits = (longs)z;
     /* k, with f up to the root of 2; adding 1.5 * 2**52 in the bits makes a double of it. */
     longs k = (bits >> 52) - 1023 - (longs)((bits & 0xfffffffffffff) > 0x6a09e667f3bcc);
     doubles exponent = (doubles)(k + 0x4338000000000000) - 0x1.8p52;
     doubles lower = (doubles)((1023 - k) << 52); /* 2**-k */
-    TWO_SUM(doubles, near_1, near_1_error, count - 1, *t_hi);
-    doubles top = doubles_select(k == 0, near_1, z * lower - 1);
-    doubles top_lo = doubles_select(k == 0, near_1_error + *t_lo, z_error * lower);
+    doubles top = doubles_select(k == 0, *t_hi, z * lower - 1);
+    doubles top_lo = doubles_select(k == 0, *t_lo, z_error * lower);
     TWO_SUM(doubles, bottom, bottom_error, top, 2.0);
     bottom_error += top_lo;
     doubles s = top / bottom, product = s * bottom;
@@ -313,17 +322,17 @@ INLINE void log_of_doubles(doubles count, doubles *t_hi, doubles *t_lo) {
 }
 
 /* The same for one slice. */
-INLINE total total_log(double count, total t) {
-    doubles counts = count - (doubles){0}, hi = t.hi - (doubles){0}, lo = t.lo - (doubles){0};
-    log_of_doubles(counts, &hi, &lo);
+INLINE total total_log1p(total t) {
+    doubles hi = t.hi - (doubles){0}, lo = t.lo - (doubles){0};
+    log1p_of_doubles(&hi, &lo);
     total r = {hi[0], lo[0]};
     return r;
 }
 
-/* t / by, for by > 0. */
+/* t / by, for by > 0, with a lo of less than an ulp of hi, as log1p_of_doubles wants it. */
 INLINE total total_over(total t, double by) {
-    double hi = t.hi / by, product = hi * by;
-    total r = {hi, (((t.hi - product) - product_error(hi, by, product)) + t.lo) / by};
+    double whole = t.hi + t.lo, rest = t.lo - (whole - t.hi), hi = whole / by, product = hi * by;
+    total r = {hi, (((whole - product) - product_error(hi, by, product)) + rest) / by};
     return r;
 }
 
@@ -344,37 +353,22 @@ INLINE totals totals_over(const totals *t, vreal by) {
         doubles hi, lo, unit = doubles_of(by, start);
         memcpy(&hi, t->hi + start, sizeof hi);
         memcpy(&lo, t->lo + start, sizeof lo);
-        doubles quotient = hi / unit, product = quotient * unit;
-        lo = (((hi - product) - doubles_product_error(quotient, unit, product)) + lo) / unit;
+        doubles whole = hi + lo, quotient = whole / unit, product = quotient * unit;
+        lo = (((whole - product) - doubles_product_error(quotient, unit, product)) + (lo - (whole - hi))) / unit;
         memcpy(result.hi + start, &quotient, sizeof quotient);
         memcpy(result.lo + start, &lo, sizeof lo);
     }
     return result;
 }
 
-/* Each log(count + t): total_log. */
-INLINE totals totals_log(const totals *counts, const totals *t) {
+/* Each log(1 + t): total_log1p. */
+INLINE totals totals_log1p(const totals *t) {
     totals result;
     for (int start = 0; start < LANES; start += WIDE_LANES) {
-        doubles count, hi, lo;
-        memcpy(&count, counts->hi + start, sizeof count);
+        doubles hi, lo;
         memcpy(&hi, t->hi + start, sizeof hi);
         memcpy(&lo, t->lo + start, sizeof lo);
-        log_of_doubles(count, &hi, &lo);
-        memcpy(result.hi + start, &hi, sizeof hi);
-        memcpy(result.lo + start, &lo, sizeof lo);
-    }
-    return result;
-}
-
-/* Each t * by, rounded. */
-INLINE totals totals_times(const totals *t, vreal by) {
-    totals result;
-    for (int start = 0; start < LANES; start += WIDE_LANES) {
-        doubles hi, lo, unit = doubles_of(by, start);
-        memcpy(&hi, t->hi + start, sizeof hi);
-        memcpy(&lo, t->lo + start, sizeof lo);
-        hi *= unit, lo *= unit;
+        log1p_of_doubles(&hi, &lo);
         memcpy(result.hi + start, &hi, sizeof hi);
         memcpy(result.lo + start, &lo, sizeof lo);
     }

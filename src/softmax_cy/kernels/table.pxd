@@ -90,7 +90,6 @@ ctypedef struct BlockSum:
     # Of the exponentials in one block.
     double hi
     double lo
-    double ties             # how many elements are as large as the largest, where the kernel counts them
 
 
 ctypedef struct Stretch:
@@ -99,12 +98,14 @@ ctypedef struct Stretch:
     Py_ssize_t begin        # IN
     Py_ssize_t end          # IN
     double top              # OUT of the first kernel, of its stretch; IN of the others, of the slice
-    BlockSum *sums          # OUT of the second kernel, IN of the third: of all blocks
+    BlockSum *sums          # OUT of the kernels between the first and the last, IN of the last: of all blocks
+    bint below_top          # IN of the last: the sums are without the largest exponential
 
 
 ctypedef void (*CrossEntropyKernel)(const CrossEntropySlices *slices) noexcept nogil
 ctypedef void (*SlicesKernel)(const Slices *slices) noexcept nogil
 ctypedef void (*StretchKernel)(Stretch *stretch) noexcept nogil
+ctypedef bint (*StretchQuestion)(const Stretch *stretch) noexcept nogil
 ctypedef void (*JacobianKernel)(const JacobianRows *rows) noexcept nogil
 
 
@@ -114,6 +115,8 @@ ctypedef struct LongKernels:
     Py_ssize_t block        # elements
     StretchKernel largest
     StretchKernel terms
+    StretchQuestion has_few_others      # NULL, or whether the sums are to be taken once more, by the next kernel
+    StretchKernel terms_below_top
     StretchKernel finish
 
 

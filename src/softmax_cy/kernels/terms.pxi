@@ -3,48 +3,29 @@
 cdef enum TermSum:
     EXPONENTIALS            # which are written down, too
     EXPONENTIALS_ALONE
-    BELOW_TOP               # without those of the largest elements, which are counted: log.pxi
-    BELOW_TOP_KEPT          # and all are written down
+    BELOW_TOP               # without that of the largest element: log.pxi
 
 
-cdef struct Terms:
-    vsum sum_
-    vreal ties              # how many elements are as large as the largest, a lane
-
-
-cdef inline bint is_below_top(TermSum which) noexcept nogil:
-    return which == BELOW_TOP or which == BELOW_TOP_KEPT
-
-
-cdef inline Terms no_terms(TermSum which) noexcept nogil:
-    cdef Terms terms
+cdef inline vsum no_terms(TermSum which) noexcept nogil:
     # Terms that are small beside SEED would all be lost to it.
-    terms.sum_ = signed_start() if is_below_top(which) else vsum_start()
-    terms.ties = v_set(0)
-    return terms
+    return signed_start() if which == BELOW_TOP else vsum_start()
 
 
-cdef inline Terms with_term(
-    Terms terms, Exponential e, vreal x, vreal top, vreal one, TermSum which
-) noexcept nogil:
-    """`one` is 1 in the lanes that count."""
-    if is_below_top(which):
+cdef inline vsum with_term(vsum terms, Exponential e, vreal x, vreal top, TermSum which) noexcept nogil:
+    if which == BELOW_TOP:
         e.value = v_where_unequal(x, top, e.value)
         e.power = v_where_unequal(x, top, e.power)
         e.large = v_where_unequal(x, top, e.large)
-        terms.sum_ = signed_add_product(terms.sum_, e.value, e.power, e.small, e.large)
-        terms.ties = v_add(terms.ties, v_where_equal(x, top, one))
-    else:
-        terms.sum_ = vsum_add(terms.sum_, e.value, e.power, e.small, e.large)
-    return terms
+        return signed_add_product(terms, e.value, e.power, e.small, e.large)
+    return vsum_add(terms, e.value, e.power, e.small, e.large)
 
 
-cdef inline Terms expand_and_add(
-    Terms terms, Reduced r, const real *x, Shifts shifts, vreal top, real *e, TermSum which
+cdef inline vsum expand_and_add(
+    vsum terms, Reduced r, const real *x, Shifts shifts, vreal top, real *e, TermSum which
 ) noexcept nogil:
     cdef Exponential y = expanded(r, shifts)
-    terms = with_term(terms, y, v_load(x), top, v_set(1), which)
-    if which == EXPONENTIALS or which == BELOW_TOP_KEPT:
+    terms = with_term(terms, y, v_load(x), top, which)
+    if which == EXPONENTIALS:
         v_store(e, y.value)     # maybe over x
     return terms
 
@@ -56,7 +37,7 @@ cdef struct Soon:
     char *out
 
 
-cdef inline Terms terms_loop(
+cdef inline vsum terms_loop(
     const char *x, char *e, Py_ssize_t count, Shift shift, real top_, TermSum which, bint plain, Soon soon
 ) noexcept nogil:
     """`which` and `plain` are constants of the caller."""
@@ -64,7 +45,7 @@ cdef inline Terms terms_loop(
     cdef real *q = <real *> e
     cdef Shifts shifts = in_all_lanes(shift)
     cdef vreal top = v_set(top_), rest
-    cdef Terms s = no_terms(which)
+    cdef vsum s = no_terms(which)
     cdef Reduced a, b, c, d
     cdef Exponential y
     cdef Py_ssize_t i = 0
@@ -102,13 +83,13 @@ cdef inline Terms terms_loop(
         # base fills the rest: exp(base - base) has nothing that could overflow.
         rest = v_load_first(p + i, count - i, shift.base)
         y = first_of(expanded(reduced(rest, shifts, plain), shifts), count - i)
-        if which == EXPONENTIALS or which == BELOW_TOP_KEPT:
+        if which == EXPONENTIALS:
             v_store_first(q + i, y.value, count - i)
-        s = with_term(s, y, rest, top, v_keep_first(v_set(1), count - i), which)
+        s = with_term(s, y, rest, top, which)
     return s
 
 
-cdef inline Terms any_block(
+cdef inline vsum any_block(
     const char *x, char *e, Py_ssize_t count, Shift shift, real top, TermSum which, Soon soon
 ) noexcept nogil:
     if is_plain(shift):
@@ -123,22 +104,17 @@ cdef inline Soon what_follows(const char *x, Py_ssize_t count) noexcept nogil:
 
 # Functions, not inline ones: the loops are long, and several places use them.
 
-cdef Terms block_exponentials(const char *x, char *e, Py_ssize_t count, Shift shift) noexcept nogil:
-    """The terms of a block, whose exponentials are written to e (x itself, if need be)."""
+cdef total block_exponentials(const char *x, char *e, Py_ssize_t count, Shift shift) noexcept nogil:
+    """The sum of a block, whose exponentials are written to e (x itself, if need be)."""
     cdef Soon soon = what_follows(x, count)
-    return any_block(x, e, count, shift, 0, EXPONENTIALS, soon)
+    return vsum_total(any_block(x, e, count, shift, 0, EXPONENTIALS, soon))
 
 
-cdef Terms block_exponentials_alone(const char *x, Py_ssize_t count, Shift shift) noexcept nogil:
+cdef total block_exponentials_alone(const char *x, Py_ssize_t count, Shift shift) noexcept nogil:
     cdef Soon soon = what_follows(x, count)
-    return any_block(x, NULL, count, shift, 0, EXPONENTIALS_ALONE, soon)
+    return vsum_total(any_block(x, NULL, count, shift, 0, EXPONENTIALS_ALONE, soon))
 
 
-cdef Terms block_below_top(const char *x, Py_ssize_t count, Shift shift, real top) noexcept nogil:
+cdef total block_below_top(const char *x, Py_ssize_t count, Shift shift, real top) noexcept nogil:
     cdef Soon soon = what_follows(x, count)
-    return any_block(x, NULL, count, shift, top, BELOW_TOP, soon)
-
-
-cdef Terms block_below_top_kept(const char *x, char *e, Py_ssize_t count, Shift shift, real top) noexcept nogil:
-    cdef Soon soon = what_follows(x, count)
-    return any_block(x, e, count, shift, top, BELOW_TOP_KEPT, soon)
+    return signed_total(any_block(x, NULL, count, shift, top, BELOW_TOP, soon))
