@@ -3,12 +3,10 @@
 # Design:
 # 1. log sum exp(x) = max + log(1 + others): the sum of all exponentials but the largest, over that one. It is what is
 #    left of the sum of all once the largest is taken off as it was added, rounding and all. Where one class holds
-#    nearly everything few digits would be left, and the others are added by themselves, in a second go.
+#    nearly everything few digits would be left: below FEW_OTHERS they are added by themselves, in a second go.
 # 2. log_softmax is (x - max) - log(1 + others). Both parts have the same sign, so nothing cancels: half an ulp each,
 #    and half for the difference.
 # 3. The logarithm of a sum is taken once a slice, in pairs of doubles (sums.h), so libm has no part in the bits.
-
-cdef double FEW_OTHERS = 2.0**-10   # in units of the largest: below that they are added by themselves
 
 cdef struct LogSum:
     # log sum exp = scale * top + over

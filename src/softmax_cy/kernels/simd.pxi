@@ -41,6 +41,7 @@ cdef extern from "sums.h" nogil:
     const Py_ssize_t LANES
 
     const real LOG2_E, LN2_HI, LN2_LO, ROUNDER, RAISE, LOWEST_LOG2, SHIFT_ABOVE
+    const double FEW_OTHERS
     const real EXP_Q0, EXP_Q1, EXP_Q2, EXP_Q3, EXP_Q4, EXP_Q5, EXP_Q6, EXP_Q7, EXP_Q8, EXP_Q9
 
     void prefetch(const void *address)

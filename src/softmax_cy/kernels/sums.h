@@ -211,6 +211,9 @@ INLINE totals totals_add(totals a, totals b) {
     return a;
 }
 
+/* Of the largest exponential: log.pxi. */
+#define FEW_OTHERS 0x1p-10
+
 INLINE int any_total_below(const totals *t, double bound) {
     int any = 0;
     for (int j = 0; j < LANES; j++)
