@@ -179,6 +179,26 @@ cdef inline totals column_terms(
     return result
 
 
+# Functions, not inline ones: the loops are long, and several places use them.
+
+cdef totals whole_terms_alone(const Panel *panel, int v, const Constants *c) noexcept nogil:
+    return column_terms(panel, v, True, c[0], EXPONENTIALS_ALONE, False)
+
+
+cdef totals partial_terms_alone(const Panel *panel, int v, const Constants *c) noexcept nogil:
+    return column_terms(panel, v, False, c[0], EXPONENTIALS_ALONE, False)
+
+
+cdef totals terms_below_top(const Panel *panel, int v, const Constants *c) noexcept nogil:
+    return column_terms(panel, v, False, c[0], BELOW_TOP, False)
+
+
+cdef inline totals terms_alone(const Panel *panel, int v, bint whole, const Constants *c) noexcept nogil:
+    if whole:
+        return whole_terms_alone(panel, v, c)
+    return partial_terms_alone(panel, v, c)
+
+
 cdef inline vreal column_signed_sum(const Panel *panel, int v, bint whole) noexcept nogil:
     """signed_sum."""
     cdef vsum[MOST_LANES] terms
@@ -314,7 +334,7 @@ cdef inline void softmax_panel(
         if keep:
             sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS, True)
         else:
-            sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS_ALONE, False)
+            sums = terms_alone(panel, v, whole, &columns[v])
         columns[v].r = totals_reciprocals(&sums)
     if keep:
         columns_finish(panel, width, whole, columns, SOFTMAX, True)
@@ -322,18 +342,20 @@ cdef inline void softmax_panel(
         columns_finish(panel, width, whole, columns, SOFTMAX, False)
 
 
-cdef inline totals column_others(const Panel *panel, int v, bint whole, Constants c, bint plain) noexcept nogil:
+cdef inline totals column_others(
+    const Panel *panel, int v, bint whole, const Constants *c, bint plain
+) noexcept nogil:
     """What log_sum calls others, of the slices in vector v."""
     cdef Exponential largest = exp_shifted(c.top, c.shifts, False)
     cdef totals sums, others, below
     cdef Py_ssize_t lane
-    if plain:
-        sums = column_terms(panel, v, whole, c, EXPONENTIALS_ALONE, True)
+    if whole and plain:
+        sums = column_terms(panel, v, whole, c[0], EXPONENTIALS_ALONE, True)
     else:
-        sums = column_terms(panel, v, whole, c, EXPONENTIALS_ALONE, False)
+        sums = terms_alone(panel, v, whole, c)
     others = others_of_each(&sums, largest)
     if any_total_below(&others, FEW_OTHERS):
-        below = column_terms(panel, v, whole, c, BELOW_TOP, False)
+        below = terms_below_top(panel, v, c)
         below = totals_over(&below, largest.value)
         for lane in range(LANES):
             if totals_at(&others, lane).hi < FEW_OTHERS:
@@ -350,7 +372,7 @@ cdef inline void log_panel(
     cdef Py_ssize_t lane
     cdef int v
     for v in range(width):
-        logs = column_others(panel, v, whole, columns[v], plain)
+        logs = column_others(panel, v, whole, &columns[v], plain)
         logs = totals_log1p(&logs)
         columns[v].over = totals_rounded(&logs)
         if one_result:

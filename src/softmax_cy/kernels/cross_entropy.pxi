@@ -234,7 +234,7 @@ cdef void cross_entropy_groups(
     cdef Py_ssize_t row = length * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row))
     cdef Py_ssize_t first = 0, count, i
-    cdef bint in_scratch = all.length < 32 * LANES or all.grad == all.x
+    cdef bint in_scratch = all.length < 32 * LANES or all.grad == all.x or all.grad == NULL
     cdef const char *x
     cdef char *grad
     cdef char *kept = NULL
@@ -278,11 +278,8 @@ cdef void cross_entropy_groups(
             shift = shift_at(&shifts, i)
             soon = what_follows(x, length)
             # In line: a call would cost a fifth of a short slice.
-            if all.grad == NULL:
-                terms[i] = any_block(x, NULL, length, shift, 0, EXPONENTIALS_ALONE, soon)
-            else:
-                kept = scratch + i * row if in_scratch else all.grad + (first + i) * all.grad_next
-                terms[i] = any_block(x, kept, length, shift, 0, EXPONENTIALS, soon)
+            kept = scratch + i * row if in_scratch else all.grad + (first + i) * all.grad_next
+            terms[i] = any_block(x, kept, length, shift, 0, EXPONENTIALS, soon)
         for i in range(count):
             # Infinity, so that nobody looks for its others.
             totals_set(&sums, i, vsum_total(terms[i]) if targets[i].usual else total_of(<real> INFINITY))
