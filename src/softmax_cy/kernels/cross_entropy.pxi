@@ -277,9 +277,8 @@ cdef void cross_entropy_groups(
             x = all.x + (first + i) * all.x_next
             shift = shift_at(&shifts, i)
             soon = what_follows(x, length)
-            # In line: a call would cost a fifth of a short slice.
             kept = scratch + i * row if in_scratch else all.grad + (first + i) * all.grad_next
-            terms[i] = any_block(x, kept, length, shift, 0, EXPONENTIALS, soon)
+            terms[i] = short_exponentials(x, kept, length, shift, EXPONENTIALS, soon)
         for i in range(count):
             # Infinity, so that nobody looks for its others.
             totals_set(&sums, i, vsum_total(terms[i]) if targets[i].usual else total_of(<real> INFINITY))

@@ -185,9 +185,8 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
         shifts = shifts_to(v_load(tops), scale)
         for i in range(count):
             soon = what_follows(x + i * slices.x_next, length)
-            # In line: a call would cost a fifth of a short slice.
-            terms[i] = any_block(
-                x + i * slices.x_next, NULL, length, shift_at(&shifts, i), 0, EXPONENTIALS_ALONE, soon)
+            terms[i] = short_exponentials(
+                x + i * slices.x_next, NULL, length, shift_at(&shifts, i), EXPONENTIALS_ALONE, soon)
         for i in range(count):
             totals_set(&sums, i, vsum_total(terms[i]))
         logs = group_others(&sums, x, slices.x_next, count, length, &shifts, v_load(tops))

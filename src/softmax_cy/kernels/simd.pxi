@@ -39,6 +39,7 @@ cdef extern from "sums.h" nogil:
     enum:
         SOFTMAX_CY_REAL_BITS
     const Py_ssize_t LANES
+    const bint HAS_FMA
 
     const real LOG2_E, LN2_HI, LN2_LO, ROUNDER, RAISE, LOWEST_LOG2, SHIFT_ABOVE
     const double FEW_OTHERS

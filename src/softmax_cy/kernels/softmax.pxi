@@ -112,9 +112,8 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
             kept = scratch + i * row if in_scratch else group.out + i * slices.out_next
             # What is written past the caches is not to be fetched into them.
             soon.out = kept if slices.stream else group.out + i * slices.out_next
-            # In line: a call would cost a fifth of a short slice.
-            sums[i] = any_block(
-                group.x + i * slices.x_next, kept, length, shift_at(&group.shifts, i), 0, EXPONENTIALS, soon)
+            sums[i] = short_exponentials(
+                group.x + i * slices.x_next, kept, length, shift_at(&group.shifts, i), EXPONENTIALS, soon)
         for i in range(group.count):
             totals_set(&all_sums, i, vsum_total(sums[i]))
         r = totals_reciprocals(&all_sums)

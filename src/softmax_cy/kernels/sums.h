@@ -460,8 +460,13 @@ INLINE vreal raised_quotient(reciprocals r, vreal e) {
  * up to a quarter of the smallest subnormal number to what the exponential has lost, and in those below nothing of note. */
 #define TWICE_ROUNDED_FROM (RAISED_NORMAL / 4)
 
-/* raised_quotient, where it would be rounded twice rounded at once to what can be lowered exactly. */
+/* raised_quotient, where it would be rounded twice rounded at once to what can be lowered exactly. Rare. A call makes its
+ * callers' loops slower; without FMA the code is so long that they call all the same. */
+#if HAS_FMA
 INLINE vreal quotient_rounded_once(reciprocals r, vreal e) {
+#else
+static __attribute__((noinline, cold, unused)) vreal quotient_rounded_once(reciprocals r, vreal e) {
+#endif
     /* rint() to multiples of the smallest subnormal number: added and taken off again. */
     vreal rounder = v_set(1.5 * RAISED_NORMAL), quotient = raised_quotient(r, e), product = v_mul(e, r.hi), whole, rest;
     EACH_PART(rest.part[P] = part_product_error(e.part[P], r.hi.part[P], product.part[P]))
