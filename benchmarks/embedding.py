@@ -17,8 +17,6 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from Cython.Build import cythonize
-from setuptools import Extension, setup
 
 import softmax_cy
 from benchmarks import machine
@@ -34,6 +32,10 @@ LEAST_LEAD = 30.0
 
 def loops() -> ModuleType:
     """The compiled loops."""
+    # asv imports every module here, in an environment that cannot compile.
+    from Cython.Build import cythonize
+    from setuptools import Extension, setup
+
     with tempfile.TemporaryDirectory() as folder:
         name = "embedding_loops"
         extension = Extension(

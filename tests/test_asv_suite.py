@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -446,3 +447,17 @@ def test_results_are_read_as_asv_writes_them(tmp_path):
     assert (ours.value, ours.number, ours.samples) == (2.0, 7, (1.0, 2.0, 3.0))
     assert ours.low <= 2 <= ours.high
     assert not skipped.measured
+
+
+def test_every_module_imports_where_asv_imports_it():
+    """With what asv.conf.json installs, that is without what the tests and the other tools need."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    lacking = ("Cython", "asv", "hypothesis", "jax", "matplotlib", "ml_dtypes", "numba", "onnx", "onnxruntime", "rich")
+    modules = sorted(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "benchmarks").rglob("*.py")
+        if path.stem != "__main__"
+    )
+    script = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in lacking)
+    script += "".join(f"import {name.removesuffix('.__init__')}\n" for name in modules)
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
