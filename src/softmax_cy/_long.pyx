@@ -1,4 +1,4 @@
-"""One slice over several threads: three passes, each shared, and what they tell each other.
+"""One slice over several threads: three or four passes, each shared, and what they tell each other.
 
 Where the passes of one thread would keep the exponentials, these compute them again: it pays from two threads on.
 """

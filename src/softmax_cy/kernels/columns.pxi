@@ -349,8 +349,8 @@ cdef inline totals column_others(
     cdef Exponential largest = exp_shifted(c.top, c.shifts, False)
     cdef totals sums, others, below
     cdef Py_ssize_t lane
-    if whole and plain:
-        sums = column_terms(panel, v, whole, c[0], EXPONENTIALS_ALONE, True)
+    if plain:
+        sums = column_terms(panel, v, True, c[0], EXPONENTIALS_ALONE, True)
     else:
         sums = terms_alone(panel, v, whole, c)
     others = others_of_each(&sums, largest)
@@ -366,7 +366,7 @@ cdef inline totals column_others(
 cdef inline void log_panel(
     const Panel *panel, int width, bint whole, Constants *columns, real scale, bint one_result
 ) noexcept nogil:
-    cdef bint plain = all_plain(columns, width, scale)
+    cdef bint plain = whole and all_plain(columns, width, scale)    # a few slices need no loop of their own
     cdef totals logs
     cdef real[MOST_LANES] result
     cdef Py_ssize_t lane

@@ -234,6 +234,7 @@ cdef void cross_entropy_groups(
     cdef Py_ssize_t row = length * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row))
     cdef Py_ssize_t first = 0, count, i
+    # The gradient may be the logits, which group_others may have to read again; without one nobody reads what is kept.
     cdef bint in_scratch = all.length < 32 * LANES or all.grad == all.x or all.grad == NULL
     cdef const char *x
     cdef char *grad

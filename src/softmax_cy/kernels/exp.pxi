@@ -132,7 +132,7 @@ cdef inline Shifts shifts_to(vreal top, real scale) noexcept nogil:
     """The shifts of slices whose largest elements are `top`. Any shift will do where that is not finite."""
     cdef Shifts shifts
     cdef Exponential largest
-    cdef vreal k, lost, product
+    cdef vreal k, product
     top = v_where_equal(v_sub(top, top), v_set(0), top)
     product = v_mul(top, v_set(scale))
     shifts.scale = scale
@@ -144,8 +144,7 @@ cdef inline Shifts shifts_to(vreal top, real scale) noexcept nogil:
     shifts.rounder = v_sub(v_set(ROUNDER), k)
     shifts.trim = v_set(0)
     largest = exp_shifted(top, shifts, False)
-    lost = v_add(v_mul(largest.power, largest.small), v_sub(largest.large, largest.value))
-    shifts.trim = v_sub(v_set(0), v_div(lost, largest.value))
+    shifts.trim = v_sub(v_set(0), v_div(lost_by(largest), largest.value))
     return shifts
 
 

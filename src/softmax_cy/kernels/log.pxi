@@ -45,16 +45,11 @@ cdef inline total others_of(total all_, Exponential largest) noexcept nogil:
 
 cdef total slice_sum(const Slice *s, Shift shift, real top, TermSum which, char *scratch) noexcept nogil:
     cdef Py_ssize_t start = 0, count
-    cdef const char *block
     cdef total t
     t.hi = t.lo = 0
     while start < s.all.length:
         count = block_at(start, s.all.length)
-        block = fetch(s, start, count, scratch)
-        if which == BELOW_TOP:
-            t = total_add(t, block_below_top(block, count, shift, top))
-        else:
-            t = total_add(t, block_exponentials_alone(block, count, shift))
+        t = total_add(t, block_sum(fetch(s, start, count, scratch), count, shift, top, which))
         start += count
     return t
 
@@ -165,47 +160,44 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
     """Contiguous slices of at most one block, in groups: one logarithm, a slice a lane, for all of a group."""
     cdef Py_ssize_t length = slices.length
     cdef Py_ssize_t size = max(1, min(LANES, BLOCK_BYTES // (length * <Py_ssize_t> sizeof(real))))
-    cdef Py_ssize_t first = 0, count, i
+    cdef Py_ssize_t first = 0, i
     cdef real scale = <real> slices.scale
     cdef const char *x
     cdef char *out
-    cdef real[MOST_LANES] tops
-    cdef Shifts shifts
+    cdef Group group
     cdef vsum[MOST_LANES] terms
     cdef totals sums = totals_start(), logs
     cdef total some
     cdef Soon soon
     cdef Slice s
     cdef Constants constants
-    while first < slices.count:
-        count = min(size, slices.count - first)
-        x = slices.x + first * slices.x_next
-        for i in range(LANES):
-            tops[i] = block_max(x + i * slices.x_next, length, -INFINITY) if i < count else 0
-        shifts = shifts_to(v_load(tops), scale)
-        for i in range(count):
-            soon = what_follows(x + i * slices.x_next, length)
-            terms[i] = short_exponentials(
-                x + i * slices.x_next, NULL, length, shift_at(&shifts, i), EXPONENTIALS_ALONE, soon)
-        for i in range(count):
+    start_group(&group, slices, 0, size)
+    while group.count > 0:
+        for i in range(group.count):
+            x = group.x + i * slices.x_next
+            soon = what_follows(x, length)
+            terms[i] = short_exponentials(x, NULL, length, shift_at(&group.shifts, i), EXPONENTIALS_ALONE, soon)
+        for i in range(group.count):
             totals_set(&sums, i, vsum_total(terms[i]))
-        logs = group_others(&sums, x, slices.x_next, count, length, &shifts, v_load(tops))
+        logs = group_others(&sums, group.x, slices.x_next, group.count, length, &group.shifts, v_load(group.tops))
         logs = totals_log1p(&logs)
-        for i in range(count):
-            out = slices.out + (first + i) * slices.out_next
+        for i in range(group.count):
+            out = group.out + i * slices.out_next
             some = totals_at(&logs, i)
-            if not has_softmax(tops[i]):
+            if not has_softmax(group.tops[i]):
                 s = slice_at(slices, first + i)
                 if one_result:
                     logsumexp_slice(&s, scratch)
                 else:
                     log_softmax_slice(&s, scratch)
             elif one_result:
-                write_result(product_plus_total(tops[i], scale, some), out, slices.out_elements.kind)
+                write_result(product_plus_total(group.tops[i], scale, some), out, slices.out_elements.kind)
             else:
-                constants = log_constants(tops[i], some, scale)
-                finish(x + i * slices.x_next, NULL, out, length, &constants, LOG_SOFTMAX, slices.stream)
-        first += count
+                constants = log_constants(group.tops[i], some, scale)
+                finish(
+                    group.x + i * slices.x_next, NULL, out, length, &constants, LOG_SOFTMAX, slices.stream)
+        first += group.count
+        start_group(&group, slices, first, size)
 
 
 cdef void log_softmax_slices(const Slices *slices) noexcept nogil:

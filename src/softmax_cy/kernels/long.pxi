@@ -22,16 +22,11 @@ cdef inline void stretch_terms(const Stretch *stretch, TermSum which) noexcept n
     cdef real top = <real> stretch.top
     cdef Shift shift = shift_to(top, s.all.scale)
     cdef Py_ssize_t b, start, count
-    cdef const char *block
     cdef total sum_
     for b in range(stretch.begin, stretch.end):
         start = first_element(b)
         count = block_at(start, s.all.length)
-        block = fetch(&s, start, count, scratch)
-        if which == BELOW_TOP:
-            sum_ = block_below_top(block, count, shift, top)
-        else:
-            sum_ = block_exponentials_alone(block, count, shift)
+        sum_ = block_sum(fetch(&s, start, count, scratch), count, shift, top, which)
         stretch.sums[b] = BlockSum(hi=sum_.hi, lo=sum_.lo)
 
 

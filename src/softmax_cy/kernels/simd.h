@@ -119,6 +119,7 @@ INLINE part part_select(part_bits mask, part yes, part no) {
     return (part)((mask & (part_bits)yes) | (~mask & (part_bits)no));
 }
 
+/* Whether any lane of a mask is set. */
 INLINE int part_any(part_bits mask) {
 #if SOFTMAX_CY_VECTOR_BYTES == 32 && defined(__AVX__)
     return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);

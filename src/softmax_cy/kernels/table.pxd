@@ -110,7 +110,7 @@ ctypedef void (*JacobianKernel)(const JacobianRows *rows) noexcept nogil
 
 
 ctypedef struct LongKernels:
-    # What a SlicesKernel does to one slice, to the bit, in three passes over any stretches of it; a kernel with one
+    # What a SlicesKernel does to one slice, to the bit, in three or four passes over any stretches; a kernel with one
     # result a slice writes it with the first. A slice without a finite largest element is left to the SlicesKernel.
     Py_ssize_t block        # elements
     StretchKernel largest

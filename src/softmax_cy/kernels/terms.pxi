@@ -138,3 +138,10 @@ cdef total block_exponentials_alone(const char *x, Py_ssize_t count, Shift shift
 cdef total block_below_top(const char *x, Py_ssize_t count, Shift shift, real top) noexcept nogil:
     cdef Soon soon = what_follows(x, count)
     return signed_total(any_block(x, NULL, count, shift, top, BELOW_TOP, soon))
+
+
+cdef inline total block_sum(const char *x, Py_ssize_t count, Shift shift, real top, TermSum which) noexcept nogil:
+    """`which` is a constant of the caller: not EXPONENTIALS, which are written down."""
+    if which == BELOW_TOP:
+        return block_below_top(x, count, shift, top)
+    return block_exponentials_alone(x, count, shift)
