@@ -1,4 +1,4 @@
-"""No call needs memory beyond its result: whatever is converted or gathered is so in scratch on the stack."""
+"""No call needs memory beyond its result: whatever is converted or gathered is so in scratch of a fixed size."""
 
 import json
 import subprocess

@@ -1,21 +1,10 @@
 # A slice is walked in blocks of BLOCK_BYTES. A block of a slice that is strided, or of which a part is dropped, is
-# gathered into scratch on the stack, so that no slice is ever copied whole; others are used where they lie.
+# gathered into scratch (scratch.h), so that no slice is ever copied whole; others are used where they lie.
 
 cdef enum:
-    BLOCK_BYTES = 16384     # part of the meaning of a sum: sums.h, point b. Fits a first-level cache twice.
     MOST_IN_BLOCK = 4096    # elements
     MOST_LANES = 16         # what LANES can be
-    CACHE_LINE = 64
     CONVERTED_AT_ONCE = 64  # elements
-
-
-cdef struct Scratch:
-    char[BLOCK_BYTES + CACHE_LINE] bytes
-
-
-cdef inline char *aligned(Scratch *scratch) noexcept nogil:
-    """The first address in scratch from which no vector straddles two cache lines."""
-    return scratch.bytes + (-<uintptr_t> scratch.bytes % CACHE_LINE)
 
 
 cdef inline Py_ssize_t block_length() noexcept nogil:

@@ -341,9 +341,8 @@ cdef inline bint are_usual_columns(const CrossEntropySlices *all) noexcept nogil
 
 cdef void cross_entropy_columns(const CrossEntropySlices *all, char *scratch, char *spare) noexcept nogil:
     """Turned into rows, a vector of slices at a time."""
-    cdef Scratch rows_memory, columns_memory
-    cdef char *rows = aligned(&rows_memory)
-    cdef char *columns = aligned(&columns_memory)
+    cdef char *rows = thread_buffer(GATHERED_BUFFER)
+    cdef char *columns = thread_buffer(SPARE_BUFFER)
     cdef Py_ssize_t row = all.length * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t step = LANES * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t first = 0, offset, size
@@ -372,13 +371,14 @@ cdef void cross_entropy_columns(const CrossEntropySlices *all, char *scratch, ch
 
 
 cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
-    cdef Scratch memory, more
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
+    cdef char *spare = thread_buffer(TILE_BUFFER)
     cdef Slices logits = logits_of(all)
     cdef Py_ssize_t i
     if are_usual(all):
-        cross_entropy_groups(all, &logits, aligned(&memory), aligned(&more))
+        cross_entropy_groups(all, &logits, scratch, spare)
     elif are_usual_columns(all):
-        cross_entropy_columns(all, aligned(&memory), aligned(&more))
+        cross_entropy_columns(all, scratch, spare)
     else:
         for i in range(all.count):
-            cross_entropy_slice(all, &logits, i, aligned(&memory), aligned(&more))
+            cross_entropy_slice(all, &logits, i, scratch, spare)

@@ -47,12 +47,12 @@ cdef void scatter_slices(
         scatter(rows + i * length * <Py_ssize_t> sizeof(real), target + i * next_, elements, 0, length)
 
 
-cdef void as_gathered(const Slices *slices, char *scratch, SlicesKernel kernel, bint one_result) noexcept nogil:
+cdef void as_gathered(const Slices *slices, SlicesKernel kernel, bint one_result) noexcept nogil:
     """Slices that suit_gathering and are not are_rows, by a kernel that gets rows."""
     cdef bint two_inputs = slices.y != NULL
     cdef Py_ssize_t room = BLOCK_BYTES // 2 if two_inputs else BLOCK_BYTES
-    cdef char *x = scratch
-    cdef char *y = scratch + room
+    cdef char *x = thread_buffer(GATHERED_BUFFER)
+    cdef char *y = x + room
     cdef Py_ssize_t row = slices.length * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t most = room // row
     cdef Py_ssize_t first = 0, i

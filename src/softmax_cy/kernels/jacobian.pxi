@@ -67,8 +67,7 @@ cdef void any_diagonal(const JacobianRows *rows, bint of_log, char *scratch) noe
 
 cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexcept nogil:
     """`of_log` is a constant of the caller: y is log_softmax."""
-    cdef Scratch memory
-    cdef char *scratch = aligned(&memory)
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Py_ssize_t half = BLOCK_BYTES // 2     # of scratch: y here, the row there
     cdef bint y_in_place = contiguous(rows.y_elements) and not of_log
     cdef bint out_contiguous = contiguous(rows.out_elements)

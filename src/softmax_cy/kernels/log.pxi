@@ -201,38 +201,38 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
 
 
 cdef void log_softmax_slices(const Slices *slices) noexcept nogil:
-    cdef Scratch memory
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s
     cdef Py_ssize_t i
     if suit_tiles(slices, LOG_TILES, False):
-        in_tiles(slices, aligned(&memory), LOG_SOFTMAX)
+        in_tiles(slices, scratch, LOG_SOFTMAX)
     elif are_columns(slices, False):
-        in_panels(slices, aligned(&memory), LOG_SOFTMAX)
+        in_panels(slices, scratch, LOG_SOFTMAX)
     elif slices.count > 1 and are_blocks(slices) and contiguous(slices.out_elements):
-        log_groups(slices, aligned(&memory), False)
+        log_groups(slices, scratch, False)
     elif suit_gathering(slices) and not are_rows(slices, False):
-        as_gathered(slices, aligned(&memory), log_softmax_slices, False)
+        as_gathered(slices, log_softmax_slices, False)
     else:
         for i in range(slices.count):
             s = slice_at(slices, i)
-            log_softmax_slice(&s, aligned(&memory))
+            log_softmax_slice(&s, scratch)
     if slices.stream:
         v_stream_end()
 
 
 cdef void logsumexp_slices(const Slices *slices) noexcept nogil:
-    cdef Scratch memory
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s
     cdef Py_ssize_t i
     if suit_tiles(slices, LOG_TILES, True):
-        in_tiles(slices, aligned(&memory), LOGSUMEXP)
+        in_tiles(slices, scratch, LOGSUMEXP)
     elif are_columns(slices, True):
-        in_panels(slices, aligned(&memory), LOGSUMEXP)
+        in_panels(slices, scratch, LOGSUMEXP)
     elif slices.count > 1 and are_blocks(slices):
-        log_groups(slices, aligned(&memory), True)
+        log_groups(slices, scratch, True)
     elif suit_gathering(slices) and not are_rows(slices, True):
-        as_gathered(slices, aligned(&memory), logsumexp_slices, True)
+        as_gathered(slices, logsumexp_slices, True)
     else:
         for i in range(slices.count):
             s = slice_at(slices, i)
-            logsumexp_slice(&s, aligned(&memory))
+            logsumexp_slice(&s, scratch)

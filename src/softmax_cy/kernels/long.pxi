@@ -10,14 +10,13 @@ cdef inline Py_ssize_t last_element(const Stretch *stretch) noexcept nogil:
 
 
 cdef void stretch_largest(Stretch *stretch) noexcept nogil:
-    cdef Scratch memory
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s = slice_at(stretch.slices, 0)
-    stretch.top = range_max(&s, first_element(stretch.begin), last_element(stretch), aligned(&memory))
+    stretch.top = range_max(&s, first_element(stretch.begin), last_element(stretch), scratch)
 
 
 cdef inline void stretch_terms(const Stretch *stretch, TermSum which) noexcept nogil:
-    cdef Scratch memory
-    cdef char *scratch = aligned(&memory)
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s = slice_at(stretch.slices, 0)
     cdef real top = <real> stretch.top
     cdef Shift shift = shift_to(top, s.all.scale)
@@ -69,21 +68,21 @@ cdef inline LogSum log_sum_of_blocks(const Stretch *stretch) noexcept nogil:
 
 
 cdef void stretch_softmax(Stretch *stretch) noexcept nogil:
-    cdef Scratch memory
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s = slice_at(stretch.slices, 0)
     cdef Shift shift = shift_to(<real> stretch.top, s.all.scale)
     softmax_results(
         &s, first_element(stretch.begin), last_element(stretch), NULL, shift,
-        total_reciprocal(sum_of_blocks(stretch)), aligned(&memory))
+        total_reciprocal(sum_of_blocks(stretch)), scratch)
     if s.all.stream:
         v_stream_end()
 
 
 cdef void stretch_log_softmax(Stretch *stretch) noexcept nogil:
-    cdef Scratch memory
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s = slice_at(stretch.slices, 0)
     cdef LogSum sum_ = log_sum_of_blocks(stretch)
-    log_results(&s, first_element(stretch.begin), last_element(stretch), &sum_, aligned(&memory))
+    log_results(&s, first_element(stretch.begin), last_element(stretch), &sum_, scratch)
     if s.all.stream:
         v_stream_end()
 

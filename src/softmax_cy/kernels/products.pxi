@@ -246,18 +246,18 @@ cdef inline void product_slice(
 
 cdef inline void product_slices(const Slices *all, Operation operation, SlicesKernel kernel) noexcept nogil:
     """`operation` is what `kernel` does."""
-    cdef Scratch memory
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Py_ssize_t i
     if suit_tiles(all, PRODUCT_TILES, False):
-        in_tiles(all, aligned(&memory), operation)
+        in_tiles(all, scratch, operation)
     elif are_columns(all, False):
-        in_panels(all, aligned(&memory), operation)
+        in_panels(all, scratch, operation)
     elif suit_gathering(all) and not are_rows(all, False):
-        as_gathered(all, aligned(&memory), kernel, False)
+        as_gathered(all, kernel, False)
     else:
         for i in range(all.count):
             product_slice(
-                all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, aligned(&memory),
+                all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, scratch,
                 operation)
     if all.stream:
         v_stream_end()

@@ -1,4 +1,4 @@
-# What the kernels see of simd.h, sums.h, convert.h and tiles.h: opaque types and functions on them.
+# What the kernels see of simd.h, sums.h, convert.h, scratch.h and tiles.h: opaque types and functions on them.
 #
 # Cython knows `real` as float. It only needs to know that it is a floating type: the C compiler sees float or double.
 
@@ -10,6 +10,17 @@ cdef extern from "convert.h" nogil:
     const int KIND_REAL
     void widen(const char *source, int kind, char *target, Py_ssize_t count)
     void narrow(const char *source, int kind, char *target, Py_ssize_t count)
+
+cdef extern from "scratch.h" nogil:
+    enum:
+        BLOCK_BYTES
+        CACHE_LINE
+    enum buffer:
+        KERNEL_BUFFER
+        TILE_BUFFER
+        GATHERED_BUFFER
+        SPARE_BUFFER
+    char *thread_buffer(buffer which)
 
 cdef extern from "tiles.h" nogil:
     void columns_from_rows(

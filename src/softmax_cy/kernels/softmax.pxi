@@ -196,8 +196,7 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
 
 
 cdef void softmax_slices(const Slices *slices) noexcept nogil:
-    cdef Scratch memory
-    cdef char *scratch = aligned(&memory)
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s
     cdef Py_ssize_t i
     if suit_tiles(slices, SOFTMAX_TILES, False):
@@ -207,7 +206,7 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
     elif are_columns(slices, False):
         in_panels(slices, scratch, SOFTMAX)
     elif suit_gathering(slices) and not are_rows(slices, False):
-        as_gathered(slices, scratch, softmax_slices, False)
+        as_gathered(slices, softmax_slices, False)
     else:
         for i in range(slices.count):
             s = slice_at(slices, i)

@@ -79,8 +79,7 @@ cdef inline void empty_tile(
 
 cdef void in_tiles(const Slices *slices, char *scratch, Operation operation) noexcept nogil:
     """Slices that suit_tiles."""
-    cdef Scratch memory
-    cdef char *x = aligned(&memory)
+    cdef char *x = thread_buffer(TILE_BUFFER)
     cdef char *y = scratch      # which do_panel leaves alone where there are two inputs
     cdef real[PANEL * MOST_LANES] results
     cdef bint one_result = operation == LOGSUMEXP
