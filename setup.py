@@ -5,6 +5,7 @@ Environment variables:
 SOFTMAX_CY_BUILD_DEBUG=1            bounds checks on, no optimisation, debug symbols
 SOFTMAX_CY_BUILD_TEST_VARIANTS=1    build the variants that only tests use, too
 SOFTMAX_CY_BUILD_OPENMP=0           build without OpenMP even where the compiler has it
+SOFTMAX_CY_BUILD_ONLY="v3 v4"       build these variants and no others: to try a change of the kernels
 """
 
 import functools
@@ -41,6 +42,11 @@ if os.environ.get("SOFTMAX_CY_BUILD_TEST_VARIANTS") == "1":
     VARIANTS |= TEST_VARIANTS
 else:
     TEST_VARIANTS = {}
+if only := os.environ.get("SOFTMAX_CY_BUILD_ONLY", "").split():
+    if unknown := set(only) - set(VARIANTS):
+        sys.exit(f"SOFTMAX_CY_BUILD_ONLY names {', '.join(sorted(unknown))}: expected some of {', '.join(VARIANTS)}")
+    VARIANTS = {variant: VARIANTS[variant] for variant in VARIANTS if variant in only}
+    TEST_VARIANTS = {variant: TEST_VARIANTS[variant] for variant in TEST_VARIANTS if variant in only}
 
 DIRECTIVES = {
     "language_level": 3,
