@@ -355,9 +355,9 @@ def misrounded_halves() -> dict[str, int]:
                     ("softmax", (x,), (wide,)),
                     ("log_softmax", (x,), (wide,)),
                     ("logsumexp", (x,), (wide,)),
-                    ("softmax_vjp", (v, y), (v.astype(np.float32), y.astype(np.float32))),
-                    ("log_softmax_vjp", (v, log_y), (v.astype(np.float32), log_y.astype(np.float32))),
-                    ("log_softmax_jvp", (v, log_y), (v.astype(np.float32), log_y.astype(np.float32))),
+                    ("softmax_vjp", (v, y), (v.astype(np.float32), y)),
+                    ("log_softmax_vjp", (v, log_y), (v.astype(np.float32), log_y)),
+                    ("log_softmax_jvp", (v, log_y), (v.astype(np.float32), log_y)),
                 ):
                     function = getattr(softmax_cy, name)
                     count[variant] += int((function(*arrays) != function(*alike).astype(half)).sum())

@@ -428,6 +428,157 @@ def test_zero_dimensions(product, dtype):
         assert result == 0
 
 
+# ---- outputs that are no distribution ----------------------------------------------------------------------------
+
+
+def exact_formula(product, v, y, axis=-1):
+    """The formulas of the docstrings in long double, whatever y adds up to."""
+    v, y = np.asarray(v).astype(twin.WIDE), np.asarray(y).astype(twin.WIDE)
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        if product is log_softmax_vjp:
+            return v - np.exp(y) * v.sum(axis, keepdims=True)
+        if product is log_softmax_jvp:
+            return v - (np.exp(y) * v).sum(axis, keepdims=True)
+        return y * (v - (y * v).sum(axis, keepdims=True))
+
+
+def formula_ulps(product, result, v, y, axis=-1):
+    """The largest error against `exact_formula`, in the units of PRODUCT_ULPS."""
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        unit = twin.unit_in_last_place(terms(product, v, y, axis), result.dtype)
+    return twin.ulps(result, exact_formula(product, v, y, axis), unit)
+
+
+def as_given(product, y, dtype):
+    """Outputs as the product takes them."""
+    with np.errstate(divide="ignore"):
+        return (np.log(y) if of_log_softmax(product) else np.asarray(y)).astype(dtype)
+
+
+@every_variant
+@every_product
+def test_outputs_that_do_not_add_up_to_one_give_the_formula(product, dtype):
+    """Around a half, where v at the largest y is taken off v first, and where e^log_y is a mean's weight."""
+    for a in (0.1, 0.49, 0.51, 0.6, 0.89, 0.9001, 0.95, 1.0, 2.5):
+        for others in ([0.1], [0.1, 0.1], [0.0], [1e-4] * 3, [0.01] * 40, [1e-5] * 5000):
+            y = as_given(product, np.array([a, *others]), dtype)
+            v = np.linspace(1, 2, y.size).astype(dtype)
+            assert formula_ulps(product, product(v, y), v, y) <= PRODUCT_ULPS, (a, len(others))
+            if y.size < 100:  # the same as columns: few, and more than a vector of them
+                for width in (3, 70):
+                    columns = product(np.tile(v[:, None], width), np.tile(y[:, None], width), 0)
+                    assert bits(columns) == bits(np.tile(product(v, y)[:, None], width))
+
+
+@every_variant
+@pytest.mark.parametrize("product", [softmax_vjp, softmax_jvp], ids=lambda product: product.__name__)
+def test_an_attention_sink(product, dtype):
+    """With y = e^x / (1 + sum e^x), whose derivative is that of softmax with one more logit of 0."""
+    x = np.array([2.0, 0.0])
+    y = (np.exp(x) / (1 + np.exp(x).sum())).astype(dtype)
+    v = np.array([1, 0], dtype)
+    np.testing.assert_allclose(product(v, y), v @ softmax_jacobian(y), rtol=8 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(product(v, y), [0.1676, -0.0838], atol=5e-5)
+
+
+@every_variant
+@every_product
+def test_a_sum_beyond_rounding_counts_and_one_within_does_not(product, dtype):
+    """The border lies where the roundings of a true softmax end: some 2**-19 in float32, and 2**-48 in float64."""
+    eps = np.finfo(dtype).eps
+    for off in (2.0**9 * eps, -(2.0**9) * eps, 0.01):
+        y = as_given(product, np.array([0.75, 0.25 + off]), dtype)
+        v = np.array([3, 1], dtype)
+        assert formula_ulps(product, product(v, y), v, y) <= PRODUCT_ULPS
+
+
+@every_variant
+@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("product", [softmax_vjp, log_softmax_jvp], ids=lambda product: product.__name__)
+def test_what_rounding_16_bit_outputs_can_do_is_more(product, half, rng):
+    """The rounded outputs of a true softmax keep the digits of a class that is nearly certain."""
+    for length in (2, 10, 100, 3000):
+        x = np.concatenate([[9.0], rng.uniform(-1, 0, length - 1)]).astype(np.float32)
+        y = outputs(product, x).astype(half)
+        v = np.concatenate([[64.0], np.zeros(length - 1)]).astype(half)
+        wide = y.astype(np.float64)
+        probability = np.exp(wide) if of_log_softmax(product) else wide
+        # Of the certain class: what the others have, whatever 1 - y has become.
+        exact = 64 * probability[1:].sum()
+        exact *= probability[0] if product is softmax_vjp else 1 / probability.sum()
+        assert abs(float(product(v, y)[0]) - exact) <= 0.01 * exact, length
+
+
+# ---- the ends of the range ---------------------------------------------------------------------------------------
+
+
+@every_variant
+def test_a_probability_too_small_for_a_number_still_counts_times_a_large_sum(dtype):
+    """e^log_y is subnormal or less, and the sum of the gradient large enough that the product is neither."""
+    info = np.finfo(dtype)
+    lows = np.linspace(np.log(info.smallest_normal) * 1.9, np.log(info.smallest_normal) * 0.9, 200)
+    for power in (-30, -1, 0, 1, 5, 12, 20, 37):
+        for low in [-92.5, -104.5, *lows]:
+            v = np.array([0.7 * 10.0**power, 0, 0], dtype)
+            log_y = np.array([0, low, -np.inf], dtype)
+            result = log_softmax_vjp(v, log_y)
+            if power <= (22 if dtype == np.float32 else 250) or low > -100:
+                assert twin.ulps(result, exact_formula(log_softmax_vjp, v, log_y)) <= PRODUCT_ULPS, (power, low)
+            assert result[2] == 0
+
+
+@every_variant
+@every_product
+@pytest.mark.parametrize("family", ["normal", "one dominant", "a little over a half"])
+def test_cotangents_near_the_end_of_the_range(product, family, dtype, rng):
+    """A result is finite where the formula's is, but for the last bit of the range."""
+    largest = np.finfo(dtype).max
+    lost = 0
+    for length in (2, 3, 10, 33, 100, 5000):
+        for share in (0.3, 0.9, 1.0):
+            shape = (5, length)
+            x = (
+                a_little_over_a_half(shape)
+                if family == "a little over a half"
+                else twin.family(family, shape, dtype, rng)
+            )
+            y = outputs(product, x.astype(dtype))
+            v = (share * largest * rng.uniform(-1, 1, shape)).astype(dtype)
+            for axis, (v_, y_) in ((-1, (v, y)), (0, (v.T.copy(), y.T.copy()))):
+                result = product(v_, y_, axis)
+                exact = exact_formula(product, v_, y_, axis)
+                assert not np.isnan(result).any(), (length, share)
+                finite = abs(exact) <= 0.999 * largest
+                assert np.isfinite(result[finite]).all(), (length, share)
+                with np.errstate(over="ignore"):
+                    unit = twin.unit_in_last_place(terms(product, v_, y_, axis), dtype)
+                assert (abs(result.astype(twin.WIDE) - exact)[finite] <= PRODUCT_ULPS * unit[finite]).all()
+                lost += (~finite).sum()
+    if product is log_softmax_vjp:
+        assert lost  # the test has been to the end of the range
+
+
+@every_variant
+@every_product
+def test_infinite_cotangents_give_nan_only_where_the_formula_does(product, dtype, rng):
+    for length in (2, 3, 17, 40, 3000):
+        for rows in (1, 30):
+            x = rng.standard_normal((rows, length))
+            x[:, -1] = -np.inf  # a class without probability: 0 * inf
+            x[rows // 2, 0] = 30
+            y = outputs(product, x.astype(dtype))
+            for places in ([0], [length - 1], [0, length // 2], range(length)):
+                for signs in ([1], [-1], [1, -1]):
+                    v = rng.standard_normal((rows, length)).astype(dtype)
+                    for place, sign in zip(places, signs * length, strict=False):
+                        v[:, place] = sign * np.inf
+                    exact = exact_formula(product, v, y).astype(dtype)
+                    np.testing.assert_array_equal(
+                        np.where(np.isfinite(exact), 0, product(v, y)), np.where(np.isfinite(exact), 0, exact)
+                    )
+                    assert np.isfinite(product(v, y)[np.isfinite(exact)]).all()
+
+
 # ---- axes and shapes ---------------------------------------------------------------------------------------------
 
 
@@ -509,8 +660,10 @@ def test_y_of_one_element_is_a_slice_of_equal_classes(product, dtype, rng):
 @pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
 def test_16_bit_floats_are_the_rounded_float32_result(product, half, rng):
     v, y = (array.astype(half) for array in pair(product, (7, 33), np.float32, rng))
-    wide = product(v.astype(np.float32), y.astype(np.float32))
+    # y stays as it is: how far its sum may be from 1 follows from how it was rounded.
+    wide = product(v.astype(np.float32), y)
     result = product(v, y)
+    assert wide.dtype == np.float32
     assert result.dtype == half
     assert bits(result) == bits(wide.astype(half))
     for out in (np.zeros_like(v), v.copy(), y.copy()):
@@ -521,7 +674,7 @@ def test_16_bit_floats_are_the_rounded_float32_result(product, half, rng):
         assert product(*other, out=in_place) is in_place
         assert bits(in_place) == bits(wide.astype(half))
     # Broadcasting does not change that, nor does byte order.
-    assert bits(product(v, y[0])) == bits(product(v.astype(np.float32), y[0].astype(np.float32)).astype(half))
+    assert bits(product(v, y[0])) == bits(product(v.astype(np.float32), y[0]).astype(half))
 
 
 @every_variant

@@ -376,7 +376,7 @@ PRODUCT_GROUP = Group(
         ProductCase("a constant vector", [3, 3], [0.5, 0.5], ([0, 0], [0, 0], [0, 0])),
         ProductCase("NaN in the vector", [nan, 1], [0.5, 0.5], (ALL_NAN, ALL_NAN, ALL_NAN)),
         ProductCase("NaN in the vector, probability 0", [nan, 1], [0, 1], (ALL_NAN, ALL_NAN, ALL_NAN)),
-        ProductCase("+inf in the vector", [inf, 1], [0.5, 0.5], (ALL_NAN, ALL_NAN, ALL_NAN)),
+        ProductCase("+inf in the vector", [inf, 1], [0.5, 0.5], ([nan, -inf], [nan, -inf], [nan, -inf])),
         ProductCase("NaN in one class of y", [1, 2], [nan, 0.5], (ALL_NAN, [nan, 0.5], ALL_NAN)),
         ProductCase(
             "NaN in one of two slices",
@@ -669,7 +669,9 @@ def test_dtypes(name, given, computed, expected, _, variant):
         if given == ml_dtypes.bfloat16 and order == "S":
             continue  # it has one byte order
         arrays = {k: a if k == "target" else a.astype(given.newbyteorder(order)) for k, a in values.items()}
-        exact = {k: a if k == "target" else a.astype(computed) for k, a in arrays.items()}
+        # Outputs of 16 bits stay as they are: how far their sum may be from 1 follows from how they were rounded.
+        kept = ("target", "y", "log_y") if name in PRODUCTS and given.itemsize == 2 else ("target",)
+        exact = {k: a if k in kept else a.astype(computed) for k, a in arrays.items()}
         for result, wide in zip(parts(call(name, arrays)), parts(call(name, exact)), strict=True):
             assert result.dtype == expected
             assert result.dtype.isnative

@@ -31,6 +31,7 @@ class Format:
     degree: int  # of q
     ln2_hi_bits: int  # few enough that n * LN2_HI is exact for every n a slice can need
     raise_by: int  # exponentials are kept this many powers of two too large: exp.pxi
+    raise_high_by: int  # the same where the exponential is multiplied by a large sum: products.pxi
     suffix: str
 
     @property
@@ -40,8 +41,8 @@ class Format:
 
 
 FORMATS = (
-    Format(32, 24, 127, degree=4, ln2_hi_bits=14, raise_by=64, suffix="f"),
-    Format(64, 53, 1023, degree=9, ln2_hi_bits=41, raise_by=512, suffix=""),
+    Format(32, 24, 127, degree=4, ln2_hi_bits=14, raise_by=64, raise_high_by=104, suffix="f"),
+    Format(64, 53, 1023, degree=9, ln2_hi_bits=41, raise_by=512, raise_high_by=900, suffix=""),
 )
 
 
@@ -118,6 +119,12 @@ def block(fmt: Format) -> list[str]:
     vanish = fmt.smallest_exponent - 1
     lowest = 1 - fmt.exponent_bias - fmt.raise_by  # the raised exponential is then just normal
     assert lowest < vanish - 1
+    # What is zero comes out as 2**(lowest + 1), whatever it is raised by. Times a sum below 2**extreme, lowered, that has
+    # to be less than half the smallest subnormal number.
+    extreme = fmt.raise_high_by - fmt.digits - 3
+    assert lowest + 1 + fmt.raise_by + extreme - fmt.raise_high_by < vanish
+    # What is not, and makes a number of such a sum, has to be a normal number once it is raised.
+    assert fmt.smallest_exponent - extreme > lowest + fmt.raise_by - fmt.raise_high_by
     magic = mp.mpf(3) * 2 ** (fmt.digits - 2) + fmt.exponent_bias + fmt.raise_by
     lines = [
         ("LOG2_E", literal(rounded(1 / ln2, fmt.digits), fmt), "1 / ln 2"),
@@ -125,6 +132,9 @@ def block(fmt: Format) -> list[str]:
         ("LN2_LO", literal(lo, fmt), "ln 2 - LN2_HI"),
         ("ROUNDER", literal(magic, fmt), "adding it leaves rint(), plus the exponent field, in the low bits"),
         ("RAISE", literal(mp.mpf(2) ** fmt.raise_by, fmt), "exponentials are kept this much too large: exp.pxi"),
+        ("RAISE_HIGH", literal(mp.mpf(2) ** fmt.raise_high_by, fmt), "the same beside a large sum: products.pxi"),
+        ("HIGH_SHIFT", literal(mp.mpf(fmt.raise_by - fmt.raise_high_by), fmt), "log2(RAISE / RAISE_HIGH)"),
+        ("EXTREME", literal(mp.mpf(2) ** extreme, fmt), "sums from here on are the business of extreme.pxi"),
         (
             "SPLITTER",
             literal(mp.mpf(2) ** -(-fmt.digits // 2) + 1, fmt),

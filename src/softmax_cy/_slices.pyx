@@ -97,8 +97,10 @@ cdef int run_slices(
         and cnp.PyArray_NBYTES(x) + cnp.PyArray_NBYTES(out) > STREAM_ABOVE)
     _layout.slice_elements(&work.elements[0], x, axes)
     _layout.slice_elements(&work.elements[1], out, axes if out.ndim == x.ndim else 0)
+    work.slices.y_kind = 0
     if other is not None:
         _layout.slice_elements(&work.elements[2], other, axes)
+        work.slices.y_kind = work.elements[2].kind
     _layout.outer_axes(&work.outer, x, out, other, None, axes)
     nanoseconds = cost(nanoseconds, cnp.PyArray_SIZE(x), computed)
     each = nanoseconds / work.outer.count

@@ -346,6 +346,7 @@ cdef inline int rows_into(
         slices.y = y.data
         slices.y_next = y.strides[0]
         set_elements(&y_elements, &y, 1, size)
+        slices.y_kind = y_elements.kind
     slices.scale = scale
     slices.stream = (
         x.data != out.data and y.data != out.data and larger_than_caches(2 * x.counts[0] * x.counts[1], size))

@@ -167,6 +167,7 @@ cdef inline void scatter_value(
 
 cdef inline void write_result(real value, char *out, int kind) noexcept nogil:
     """The one result of a slice."""
+    value = one_nan(value)
     if kind == KIND_REAL:
         memcpy(out, &value, sizeof(real))
     else:
@@ -244,14 +245,16 @@ cdef inline void deliver(
     scatter(scratch, s.out, s.all.out_elements, start, count)
 
 
-cdef void deliver_value(const Slice *s, char *scratch, real value, real dropped) noexcept nogil:
-    """Give the whole slice one value, or `dropped`."""
-    cdef Py_ssize_t start = 0, count
+cdef void deliver_value(
+    const Slice *s, Py_ssize_t start, Py_ssize_t end, char *scratch, real value, real dropped
+) noexcept nogil:
+    """Give some elements one value, or `dropped`."""
+    cdef Py_ssize_t count
     if s.keep == NULL:
-        scatter_value(value, s.out, s.all.out_elements, 0, s.all.length)
+        scatter_value(value, s.out, s.all.out_elements, start, end - start)
         return
-    while start < s.all.length:
-        count = block_at(start, s.all.length)
+    while start < end:
+        count = block_at(start, end)
         copy_elements(<const char *> &value, 0, scratch, sizeof(real), count, sizeof(real))
         deliver(s, start, count, scratch, dropped)
         start += count

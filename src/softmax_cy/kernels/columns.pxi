@@ -23,6 +23,8 @@ cdef struct Panel:
     Py_ssize_t y_step
     Py_ssize_t out_step
     Py_ssize_t lanes            # that hold a slice, where it is one vector
+    Py_ssize_t slices           # from the first of the panel on
+    real rounding               # rounding_of_sum, for products
 
 
 cdef inline bint side_by_side(const Elements *elements, Py_ssize_t next_) noexcept nogil:
@@ -50,7 +52,9 @@ cdef inline Panel panel_at(const Slices *slices, Py_ssize_t first, bint one_resu
     panel.x_step = slices.x_elements.strides[0]
     panel.y_step = slices.y_elements.strides[0] if slices.y != NULL else 0
     panel.out_step = 0 if one_result else slices.out_elements.strides[0]
-    panel.lanes = min(slices.count - first, LANES)
+    panel.slices = slices.count - first
+    panel.lanes = min(panel.slices, LANES)
+    panel.rounding = 0
     return panel
 
 
@@ -86,8 +90,9 @@ cdef inline void columns_max(const Panel *panel, int width, bint whole, Constant
         columns[v].top = v_max(top, other)
 
 
-cdef inline bint all_finite(vreal a) noexcept nogil:
-    return v_max_across(v_where_unequal(v_sub(a, a), v_set(0), v_set(1))) == 0
+cdef inline vreal is_number_in(vreal a, vreal top) noexcept nogil:
+    """1 in lanes of a finite top where a is not NaN, and 0 elsewhere."""
+    return v_where_equal(v_sub(top, top), v_set(0), v_where_equal(a, a, v_set(1)))
 
 
 cdef inline bint any_lane_greater(vreal a, real than) noexcept nogil:
@@ -200,7 +205,7 @@ cdef inline totals terms_alone(const Panel *panel, int v, bint whole, const Cons
 
 
 cdef inline vreal column_signed_sum(const Panel *panel, int v, bint whole) noexcept nogil:
-    """signed_sum."""
+    """signed_sum, of v."""
     cdef vsum[MOST_LANES] terms
     cdef Py_ssize_t start = 0, end, used, i, lane
     cdef totals result = totals_start()
@@ -221,15 +226,16 @@ cdef inline vreal column_signed_sum(const Panel *panel, int v, bint whole) noexc
 
 
 cdef inline Products with_product_at(
-    Products s, const Panel *panel, int v, Py_ssize_t i, bint whole, Constants c, Operation operation
+    Products s, const Panel *panel, int v, Py_ssize_t i, bint whole, Constants c, Operation operation, bint weigh
 ) noexcept nogil:
     return with_product(
         s, load_column(panel.x + i * panel.x_step, v, panel.lanes, whole),
-        load_column(panel.y + i * panel.y_step, v, panel.lanes, whole), c.centre, c.shifts, operation)
+        load_column(panel.y + i * panel.y_step, v, panel.lanes, whole), c.centre, c.shifts, operation, weigh)
 
 
 cdef inline Products column_block_products(
-    const Panel *panel, int v, Py_ssize_t start, Py_ssize_t end, bint whole, Constants c, Operation operation
+    const Panel *panel, int v, Py_ssize_t start, Py_ssize_t end, bint whole, Constants c, Operation operation,
+    bint weigh,
 ) noexcept nogil:
     """block_products, of which `top` is of all lanes already, and the sums are across them."""
     cdef vreal[MOST_LANES] sums, weights
@@ -239,48 +245,50 @@ cdef inline Products column_block_products(
         p0 = p1 = p2 = p3 = no_products()
         i = start + lane
         while i + 3 * LANES < end:
-            p0 = with_product_at(p0, panel, v, i, whole, c, operation)
-            p1 = with_product_at(p1, panel, v, i + LANES, whole, c, operation)
-            p2 = with_product_at(p2, panel, v, i + 2 * LANES, whole, c, operation)
-            p3 = with_product_at(p3, panel, v, i + 3 * LANES, whole, c, operation)
+            p0 = with_product_at(p0, panel, v, i, whole, c, operation, weigh)
+            p1 = with_product_at(p1, panel, v, i + LANES, whole, c, operation, weigh)
+            p2 = with_product_at(p2, panel, v, i + 2 * LANES, whole, c, operation, weigh)
+            p3 = with_product_at(p3, panel, v, i + 3 * LANES, whole, c, operation, weigh)
             i += 4 * LANES
         if i < end:
-            p0 = with_product_at(p0, panel, v, i, whole, c, operation)
+            p0 = with_product_at(p0, panel, v, i, whole, c, operation, weigh)
         if i + LANES < end:
-            p1 = with_product_at(p1, panel, v, i + LANES, whole, c, operation)
+            p1 = with_product_at(p1, panel, v, i + LANES, whole, c, operation, weigh)
         if i + 2 * LANES < end:
-            p2 = with_product_at(p2, panel, v, i + 2 * LANES, whole, c, operation)
+            p2 = with_product_at(p2, panel, v, i + 2 * LANES, whole, c, operation, weigh)
         p0 = four_products(p0, p1, p2, p3)
         sums[lane] = p0.sum_
         weights[lane] = p0.weights
         all_.top = v_max(all_.top, p0.top)
     all_.sum_ = lanes_added(sums)
-    if operation == LOG_SOFTMAX_JVP:
+    if weigh:
         all_.weights = lanes_added(weights)
     return all_
 
 
 cdef inline Products column_means(
-    const Panel *panel, int v, bint whole, Constants c, Operation operation
+    const Panel *panel, int v, bint whole, Constants c, Operation operation, bint weigh
 ) noexcept nogil:
-    """mean_of: sum_ and top."""
-    cdef Py_ssize_t start = terms_at(0, panel.length), end
-    cdef Products s, means = column_block_products(panel, v, 0, start, whole, c, operation)
-    cdef totals sums, weights
-    if start == panel.length:
-        if operation == LOG_SOFTMAX_JVP:
-            means.sum_ = v_div(means.sum_, means.weights)
-        return means
-    sums = totals_of(means.sum_)
-    weights = totals_of(means.weights)
-    while start < panel.length:
+    """mean_of; sum_ is the ratio for LOG_SOFTMAX_JVP."""
+    cdef Py_ssize_t start = 0, end
+    cdef Products s, means
+    cdef totals sums = totals_start(), weights = totals_start()
+    means.top = v_set(-INFINITY)
+    while True:
         end = start + terms_at(start, panel.length)
-        s = column_block_products(panel, v, start, end, whole, c, operation)
+        s = column_block_products(panel, v, start, end, whole, c, operation, weigh)
+        s.top = means.top = v_max(means.top, s.top)
+        if end == panel.length and start == 0:
+            if operation == LOG_SOFTMAX_JVP:
+                s.sum_ = v_div(s.sum_, v_max(s.weights, v_set(1 / RAISE)))
+            return s
         sums = totals_add(sums, totals_of(s.sum_))
         weights = totals_add(weights, totals_of(s.weights))
-        means.top = v_max(means.top, s.top)
         start = end
+        if start == panel.length:
+            break
     means.sum_ = totals_quotient(&sums, &weights) if operation == LOG_SOFTMAX_JVP else totals_rounded(&sums)
+    means.weights = totals_rounded(&weights)
     return means
 
 
@@ -336,6 +344,7 @@ cdef inline void softmax_panel(
         else:
             sums = terms_alone(panel, v, whole, &columns[v])
         columns[v].r = totals_reciprocals(&sums)
+        columns[v].plain = is_number_in(columns[v].r.hi, columns[v].top)
     if keep:
         columns_finish(panel, width, whole, columns, SOFTMAX, True)
     else:
@@ -375,6 +384,7 @@ cdef inline void log_panel(
         logs = column_others(panel, v, whole, &columns[v], plain)
         logs = totals_log1p(&logs)
         columns[v].over = totals_rounded(&logs)
+        columns[v].plain = is_number_in(columns[v].over, columns[v].top)
         if one_result:
             for lane in range(panel.lanes):
                 result[lane] = product_plus_total(
@@ -387,20 +397,48 @@ cdef inline void log_panel(
 cdef inline void product_panel(
     const Panel *panel, int width, bint whole, Constants *columns, Operation operation
 ) noexcept nogil:
+    """If the slices are plain ones; if not, `plain` says so."""
+    cdef bint weigh = operation == LOG_SOFTMAX_JVP
+    cdef vreal sums, plain
     cdef Products means
     cdef int v
     for v in range(width):
         columns[v].shifts = unshifted()
         columns[v].centre = v_set(0)
+        plain = v_set(1)
         if operation == LOG_SOFTMAX_VJP:
-            columns[v].sum_ = column_signed_sum(panel, v, whole)
-            continue
-        means = column_means(panel, v, whole, columns[v], operation)
-        if any_lane_greater(means.top, more_than_half(operation)):
-            columns[v].centre = column_centre(panel, v, whole, means.top, operation)
-            means = column_means(panel, v, whole, columns[v], operation)
-        columns[v].sum_ = v_fma(v_set(0), means.sum_, means.sum_)
-    columns_finish(panel, width, whole, columns, operation, False)
+            sums = column_signed_sum(panel, v, whole)
+        else:
+            means = column_means(panel, v, whole, columns[v], operation, weigh)
+            if weigh:
+                plain = adds_up(means.weights, panel.rounding)
+            if any_lane_greater(means.top, more_than_half(operation)):
+                columns[v].centre = column_centre(panel, v, whole, means.top, operation)
+                means = column_means(panel, v, whole, columns[v], operation, True)
+                # In lanes whose centre is 0 it makes no difference what y adds up to.
+                plain = v_max(
+                    adds_up(means.weights, panel.rounding),
+                    v_where_equal(columns[v].centre, v_set(0), v_set(0) if weigh else v_set(1)))
+            sums = means.sum_
+        columns[v].plain = v_mul(plain, in_range(columns[v].centre, sums))
+        set_sum(&columns[v], sums, operation)
+    if are_plain(columns, width, panel.slices):
+        columns_finish(panel, width, whole, columns, operation, False)
+
+
+cdef bint are_plain(const Constants *columns, int width, Py_ssize_t count) noexcept nogil:
+    """Whether `plain` is 1 for the first `count` slices."""
+    cdef vreal odd
+    cdef Py_ssize_t lane
+    cdef int v
+    for v in range(width):
+        odd = v_sub(v_set(1), columns[v].plain)
+        if v_max_across(odd) > 0:
+            # Lanes without a slice hold anything.
+            for lane in range(min(LANES, count - v * LANES)):
+                if v_lane(&odd, lane) > 0:
+                    return False
+    return True
 
 
 cdef inline void any_panel(
@@ -446,23 +484,23 @@ cdef void do_panel(
     cdef Constants[PANEL] columns
     cdef Slice s
     cdef Py_ssize_t lane
-    cdef int v
+    if is_product(operation):
+        panel.rounding = rounding_of_sum(slices, operation)
     if whole:
         whole_panel(&panel, width, columns, slices.scale, operation)
     else:
         partial_panel(&panel, columns, slices.scale, operation)
-    if is_product(operation):
+    if are_plain(columns, width, panel.slices):
         return
-    for v in range(width):
-        if all_finite(columns[v].top):
-            continue
-        for lane in range(panel.lanes):
-            if not has_softmax(v_lane(&columns[v].top, lane)):
-                s = slice_at(slices, first + v * LANES + lane)
-                if operation == LOGSUMEXP:
-                    logsumexp_slice(&s, scratch)
-                else:
-                    deliver_value(&s, scratch, NAN, 0)
+    for lane in range(min(panel.slices, width * LANES)):
+        if is_product(operation):
+            any_product_slice(slices, first + lane, thread_buffer(SPARE_BUFFER), operation)
+        elif v_lane(&columns[lane // LANES].plain, lane % LANES) == 0:
+            s = slice_at(slices, first + lane)
+            if operation == LOGSUMEXP:
+                logsumexp_slice(&s, scratch)
+            else:
+                deliver_value(&s, 0, slices.length, scratch, NAN, 0)
 
 
 cdef void in_panels(const Slices *slices, char *scratch, Operation operation) noexcept nogil:

@@ -13,6 +13,9 @@
 #define LN2_LO       -0x1.e8082e0000000p-16f    /* ln 2 - LN2_HI */
 #define ROUNDER      0x1.80017e0000000p+23f     /* adding it leaves rint(), plus the exponent field, in the low bits */
 #define RAISE        0x1.0000000000000p+64f     /* exponentials are kept this much too large: exp.pxi */
+#define RAISE_HIGH   0x1.0000000000000p+104f    /* the same beside a large sum: products.pxi */
+#define HIGH_SHIFT   -0x1.4000000000000p+5f     /* log2(RAISE / RAISE_HIGH) */
+#define EXTREME      0x1.0000000000000p+77f     /* sums from here on are the business of extreme.pxi */
 #define SPLITTER     0x1.0010000000000p+12f     /* Veltkamp's: halves a significand */
 #define SEED         0x1.0000000000000p+65f     /* larger than every raised exponential */
 #define LOWEST_LOG2  -0x1.7a00000000000p+7f     /* log2 of the smallest exponential worth telling from zero */
@@ -34,6 +37,9 @@
 #define LN2_LO       -0x1.8432a1b0e2634p-43     /* ln 2 - LN2_HI */
 #define ROUNDER      0x1.80000000005ffp+52      /* adding it leaves rint(), plus the exponent field, in the low bits */
 #define RAISE        0x1.0000000000000p+512     /* exponentials are kept this much too large: exp.pxi */
+#define RAISE_HIGH   0x1.0000000000000p+900     /* the same beside a large sum: products.pxi */
+#define HIGH_SHIFT   -0x1.8400000000000p+8      /* log2(RAISE / RAISE_HIGH) */
+#define EXTREME      0x1.0000000000000p+844     /* sums from here on are the business of extreme.pxi */
 #define SPLITTER     0x1.0000002000000p+27      /* Veltkamp's: halves a significand */
 #define SEED         0x1.0000000000000p+513     /* larger than every raised exponential */
 #define LOWEST_LOG2  -0x1.7f40000000000p+10     /* log2 of the smallest exponential worth telling from zero */

@@ -131,7 +131,7 @@ cdef inline void gradient(
             lanes = min(count - i, LANES)
             a = reciprocals_times(r, v_load_first(x + i, lanes, 0))
             a = v_sub(v_mul(a, v_set(coefficient_sum)), coefficients_at(c, i, lanes))
-            v_store_first(q + i, v_mul(a, v_set(<real> all.grad_factor)), lanes)
+            v_store_first(q + i, v_one_nan(v_mul(a, v_set(<real> all.grad_factor))), lanes)
             i += LANES
         deliver(s, start, count, scratch, 0)
         start += count
@@ -151,12 +151,21 @@ cdef inline real gradient_at_index(
     else:
         rest = 1 - p    # p is far from 1: nothing is lost
     p = uniform * (p * all.weight_sum - weight) if uniform != 0 else 0
-    return <real> (all.grad_factor * (p - of_index * rest))
+    return one_nan(<real> (all.grad_factor * (p - of_index * rest)))
 
 
 cdef inline real rounded_sum(double a, real b, total t) noexcept nogil:
     """a * (t - b), for the loss of one class."""
     return <real> a * product_plus_total(-1, b, t)
+
+
+cdef void deliver_everywhere(
+    const CrossEntropySlices *all, const Slice *s, real value, char *loss_at, char *scratch
+) noexcept nogil:
+    """The loss and its whole gradient are one value: 0 or NaN."""
+    write_result(value, loss_at, all.loss_kind)
+    if all.grad != NULL:
+        deliver_value(s, 0, all.length, scratch, value, 0)
 
 
 cdef void cross_entropy_slice(
@@ -175,22 +184,20 @@ cdef void cross_entropy_slice(
     if is_index:
         index = integer_at(target, all.index_kind)
         if all.any_ignored and index == all.ignored:
-            write_result(loss, loss_at, all.loss_kind)
-            if all.grad != NULL:
-                deliver_value(&s, scratch, 0, 0)
+            deliver_everywhere(all, &s, 0, loss_at, scratch)
             return
         if all.weight != NULL:
             weight = real_element(all.weight, all.weight_elements, index)
         of_index = <real> (1 - all.smoothing) * weight
         x_index = real_element(s.x, all.x_elements, index)
     top = slice_max(&s, scratch)
-    if not has_softmax(top):
-        loss = NAN
-        write_result(loss, loss_at, all.loss_kind)
-        if all.grad != NULL:
-            deliver_value(&s, scratch, NAN, 0)
+    sum_.over = total_of(NAN)
+    if has_softmax(top):
+        sum_ = log_sum(&s, top, scratch)
+    if not is_number(sum_.over):
+        # Even where nothing is asked of the slice.
+        deliver_everywhere(all, &s, NAN, loss_at, scratch)
         return
-    sum_ = log_sum(&s, top, scratch)
     if is_index:
         if of_index != 0:
             # x_index - top is exact, or far from 0: then half an ulp of it is half an ulp of the loss.
@@ -200,7 +207,6 @@ cdef void cross_entropy_slice(
         sums = sums_of(all, &s, target, sum_, scratch, spare)
         loss += <real> (sums.loss.hi + sums.loss.lo)
         coefficient_sum += <real> (sums.coefficients.hi + sums.coefficients.lo)
-    loss += 0 * <real> sum_.over.hi     # NaN among the logits is NaN, even where nothing is asked of the slice
     write_result(loss, loss_at, all.loss_kind)
     if all.grad != NULL:
         gradient(all, &s, target, sum_, coefficient_sum, scratch, spare)
@@ -213,14 +219,15 @@ cdef void cross_entropy_slice(
 cdef inline bint are_usual(const CrossEntropySlices *all) noexcept nogil:
     """Contiguous slices of at most one block against class indices without smoothing."""
     return (
-        all.target_elements == NULL and all.smoothing == 0 and all.length <= block_length()
+        all.target_elements == NULL and all.smoothing == 0 and is_finite(all.grad_factor)
+        and all.length <= block_length()
         and contiguous(all.x_elements) and (all.grad == NULL or contiguous(all.grad_elements))
     )
 
 
 cdef struct Target:
     # Of one slice.
-    bint usual              # not ignored, and the logits have a softmax
+    bint usual              # not ignored, the logits have a softmax, the weight is finite
     int64_t index
     real x
     real weight
@@ -245,10 +252,11 @@ cdef void cross_entropy_groups(
     cdef Shifts shifts
     cdef Shift shift
     cdef vsum[MOST_LANES] terms
-    cdef totals sums = totals_start(), others, overs
+    cdef totals sums = totals_harmless(), others, overs
     cdef Soon soon
     cdef reciprocals rs
     cdef LogSum sum_
+    cdef Slice s
     cdef reciprocal r
     cdef real loss, exponential
     cdef double p
@@ -268,7 +276,8 @@ cdef void cross_entropy_groups(
                     target.weight = 1
                     if all.weight != NULL:
                         target.weight = real_element(all.weight, all.weight_elements, target.index)
-                else:
+                        target.usual = is_finite(target.weight)
+                if not target.usual:
                     cross_entropy_slice(all, logits, first + i, scratch, spare)
                 targets[i] = target
         shifts = shifts_to(v_load(tops), 1)
@@ -281,8 +290,8 @@ cdef void cross_entropy_groups(
             kept = scratch + i * row if in_scratch else all.grad + (first + i) * all.grad_next
             terms[i] = short_exponentials(x, kept, length, shift, EXPONENTIALS, soon)
         for i in range(count):
-            # Infinity, so that nobody looks for its others.
-            totals_set(&sums, i, vsum_total(terms[i]) if targets[i].usual else total_of(<real> INFINITY))
+            # What is harmless, and so large that nobody looks for its others.
+            totals_set(&sums, i, vsum_total(terms[i]) if targets[i].usual else total_of(4 * RAISE))
         others = group_others(&sums, all.x + first * all.x_next, all.x_next, count, length, &shifts, v_load(tops))
         overs = totals_log1p(&others)
         rs = totals_reciprocals(&sums)
@@ -293,10 +302,13 @@ cdef void cross_entropy_groups(
             sum_.top = tops[i]
             sum_.others = totals_at(&others, i)
             sum_.over = totals_at(&overs, i)
+            if not is_number(sum_.over):
+                s = slice_at(logits, first + i)
+                deliver_everywhere(all, &s, NAN, all.loss + (first + i) * all.loss_next, scratch)
+                continue
             loss = 0
             if target.weight != 0:
                 loss = rounded_sum(target.weight, target.x - sum_.top, sum_.over)
-            loss += 0 * <real> sum_.over.hi
             write_result(loss, all.loss + (first + i) * all.loss_next, all.loss_kind)
             if all.grad != NULL:
                 grad = all.grad + (first + i) * all.grad_next
@@ -332,7 +344,7 @@ cdef inline Slices logits_of(const CrossEntropySlices *all) noexcept nogil:
 cdef inline bint are_usual_columns(const CrossEntropySlices *all) noexcept nogil:
     """Slices side by side that fit a tile, against class indices without smoothing."""
     return (
-        all.target_elements == NULL and all.smoothing == 0 and all.count > 1
+        all.target_elements == NULL and all.smoothing == 0 and is_finite(all.grad_factor) and all.count > 1
         and all.length * LANES * <Py_ssize_t> sizeof(real) <= BLOCK_BYTES
         and side_by_side(all.x_elements, all.x_next)
         and (all.grad == NULL or side_by_side(all.grad_elements, all.grad_next))

@@ -148,15 +148,20 @@ cdef inline Shifts shifts_to(vreal top, real scale) noexcept nogil:
     return shifts
 
 
-cdef inline Shifts unshifted() noexcept nogil:
-    """Those of a largest element of 0, where exp(x) is wanted for x <= 0."""
+cdef inline Shifts lowered_by(real k) noexcept nogil:
+    """Those of exp(x) * 2**(RAISED_BY - k), where x is 0 or less. `k` is a constant of the caller."""
     cdef Shifts shifts
     shifts.scale = 1
     shifts.base = v_set(0)
-    shifts.lowest = v_set(LOWEST_LOG2 * (LN2_HI + LN2_LO))
-    shifts.rounder = v_set(ROUNDER)
+    shifts.lowest = v_set((k + LOWEST_LOG2) * (LN2_HI + LN2_LO))
+    shifts.rounder = v_set(ROUNDER - k)
     shifts.trim = v_set(0)
     return shifts
+
+
+cdef inline Shifts unshifted() noexcept nogil:
+    """Those of a largest element of 0."""
+    return lowered_by(0)
 
 
 cdef inline Shift shift_at(const Shifts *shifts, Py_ssize_t lane) noexcept nogil:

@@ -8,8 +8,10 @@ cdef struct Constants:
     Shifts shifts
     reciprocals r           # SOFTMAX, CROSS_ENTROPY_GRADIENT
     vreal over              # LOG_SOFTMAX: log sum exp less scale * top
+    vreal plain             # columns.pxi: 1, or 0 where a slice is to be done again, by the row's way
     vreal centre            # products
     vreal sum_
+    vreal unit              # LOG_SOFTMAX_VJP: what lowers the exponential
     vreal factor            # MULTIPLE, CROSS_ENTROPY_GRADIENT
     vreal coefficient       # CROSS_ENTROPY_GRADIENT
 
@@ -28,7 +30,7 @@ cdef inline vreal result_of(vreal x, vreal y, const Constants *c, Operation oper
     if operation == LOG_SOFTMAX:
         return log_quotient(x, c.top, c.over, c.scale)
     if operation == MULTIPLE:
-        return v_mul(c.factor, x)
+        return v_one_nan(v_mul(c.factor, x))
     return product_of(x, y, c, operation)
 
 

@@ -59,6 +59,7 @@ cdef void any_diagonal(const JacobianRows *rows, bint of_log, char *scratch) noe
             diagonal = scale * (y_i * true_complement(rows, scratch))
         else:
             diagonal = on_diagonal(y_i, scale, of_log)
+        diagonal = one_nan(diagonal)
         if contiguous(rows.out_elements):
             memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), &diagonal, sizeof(real))
         else:
@@ -115,24 +116,25 @@ cdef inline void short_rows(const JacobianRows *rows) noexcept nogil:
     cdef real *row = <real *> (rows.out + rows.first * rows.out_next)
     cdef real *end = <real *> (rows.out + rows.last * rows.out_next)
     cdef Py_ssize_t length = rows.length, whole = length - length % LANES, i, k
-    cdef vreal rest = v_load_first(y + whole, length - whole, 0), factor
+    cdef vreal rest = v_load_first(y + whole, length - whole, 0), factor, last
     cdef real y_i
     for i in range(rows.first, rows.last):
         memcpy(&y_i, y + i, sizeof(real))
         factor = v_set(off_diagonal_factor(y_i, <real> rows.scale, False))
         k = 0
         while k < whole:
-            v_store(row + k, v_mul(factor, v_load(y + k)))
+            v_store(row + k, v_one_nan(v_mul(factor, v_load(y + k))))
             k += LANES
         if k < length:
+            last = v_one_nan(v_mul(factor, rest))
             if row + k + LANES <= end:
-                v_store(row + k, v_mul(factor, rest))
+                v_store(row + k, last)
             else:
-                v_store_first(row + k, v_mul(factor, rest), length - k)
+                v_store_first(row + k, last, length - k)
         row += length
     for i in range(rows.first, rows.last):
         memcpy(&y_i, y + i, sizeof(real))
-        y_i = on_diagonal(y_i, <real> rows.scale, False)
+        y_i = one_nan(on_diagonal(y_i, <real> rows.scale, False))
         memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), &y_i, sizeof(real))
 
 

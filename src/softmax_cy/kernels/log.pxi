@@ -95,6 +95,9 @@ cdef inline void log_results(
     cdef char *target
     cdef bint stream
     cdef Constants constants = log_constants(sum_.top, sum_.over, <real> s.all.scale)
+    if not is_number(sum_.over):
+        deliver_value(s, start, end, scratch, NAN, -INFINITY)
+        return
     while start < end:
         count = block_at(start, end)
         block = fetch(s, start, count, scratch)
@@ -109,7 +112,7 @@ cdef void log_softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     cdef real top = slice_max(s, scratch)
     cdef LogSum sum_
     if not has_softmax(top):
-        deliver_value(s, scratch, NAN, -INFINITY)
+        deliver_value(s, 0, s.all.length, scratch, NAN, -INFINITY)
         return
     sum_ = log_sum(s, top, scratch)
     log_results(s, 0, s.all.length, &sum_, scratch)
@@ -166,7 +169,7 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
     cdef char *out
     cdef Group group
     cdef vsum[MOST_LANES] terms
-    cdef totals sums = totals_start(), logs
+    cdef totals sums = totals_harmless(), logs
     cdef total some
     cdef Soon soon
     cdef Slice s
@@ -184,7 +187,7 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
         for i in range(group.count):
             out = group.out + i * slices.out_next
             some = totals_at(&logs, i)
-            if not has_softmax(group.tops[i]):
+            if not (has_softmax(group.tops[i]) and is_number(some)):
                 s = slice_at(slices, first + i)
                 if one_result:
                     logsumexp_slice(&s, scratch)

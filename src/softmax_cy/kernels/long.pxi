@@ -73,7 +73,7 @@ cdef void stretch_softmax(Stretch *stretch) noexcept nogil:
     cdef Shift shift = shift_to(<real> stretch.top, s.all.scale)
     softmax_results(
         &s, first_element(stretch.begin), last_element(stretch), NULL, shift,
-        total_reciprocal(sum_of_blocks(stretch)), scratch)
+        sum_of_blocks(stretch), scratch)
     if s.all.stream:
         v_stream_end()
 

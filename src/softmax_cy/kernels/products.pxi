@@ -16,6 +16,11 @@
 #    TwoSum (sums.h).
 # 3. y = exp(log_y) is off by the rounding of log_y times log_y, and off alike where all log_y are: it is a mean that is
 #    wanted, sum(y * v) / sum(y).
+# 4. Points 1 and 3 hold where y adds up to 1, but for what its roundings can do. Elsewhere (an attention sink, a masked
+#    y) the formulas count as they stand: what taking c off v leaves out of them is c * (1 - sum(y)).
+# 5. exp(log_y) may be too small for a number where its product with a large sum(v) is not. It is kept raised there, and
+#    the sum lowered.
+# 6. Sums that leave the range of numbers, or nearly, are extreme.pxi's. Nobody else pays for them.
 
 cdef struct Pair:
     # A block of both inputs, side by side.
@@ -65,7 +70,7 @@ cdef inline real more_than_half(Operation operation) noexcept nogil:
 
 cdef struct Products:
     vreal sum_          # of y * (v - centre)
-    vreal weights       # of y, for LOG_SOFTMAX_JVP
+    vreal weights       # of y, if they are weighed
     vreal top           # the largest y
 
 
@@ -77,11 +82,13 @@ cdef inline Products no_products() noexcept nogil:
 
 
 cdef inline Products with_product(
-    Products s, vreal v, vreal y, vreal centre, Shifts shifts, Operation operation
+    Products s, vreal v, vreal y, vreal centre, Shifts shifts, Operation operation, bint weigh
 ) noexcept nogil:
+    """`operation` and `weigh` are constants of the caller."""
     s.top = v_max(y, s.top)
     if operation == LOG_SOFTMAX_JVP:
         y = probability(y, shifts)
+    if weigh:
         s.weights = v_add(s.weights, y)
     s.sum_ = v_fma(y, v_sub(v, centre), s.sum_)
     return s
@@ -95,7 +102,7 @@ cdef inline Products four_products(Products a, Products b, Products c, Products 
 
 
 cdef inline Products with_last_products(
-    Products s, Pair pair, Py_ssize_t i, Py_ssize_t count, real centre, Shifts shifts, Operation operation
+    Products s, Pair pair, Py_ssize_t i, Py_ssize_t count, real centre, Shifts shifts, Operation operation, bint weigh
 ) noexcept nogil:
     """With the elements from i on, a vector of them at most."""
     cdef Py_ssize_t lanes = min(count - i, LANES)
@@ -104,10 +111,12 @@ cdef inline Products with_last_products(
     return with_product(
         s, v_load_first(pair.v + i, lanes, centre),
         v_load_first(pair.y + i, lanes, -INFINITY if operation == LOG_SOFTMAX_JVP else 0),
-        v_set(centre), shifts, operation)
+        v_set(centre), shifts, operation, weigh)
 
 
-cdef inline Products block_products(Pair pair, Py_ssize_t count, real centre, Operation operation) noexcept nogil:
+cdef inline Products block_products(
+    Pair pair, Py_ssize_t count, real centre, Operation operation, bint weigh
+) noexcept nogil:
     cdef Products a = no_products(), b = a, c = a, d = a
     cdef Shifts shifts = unshifted()
     cdef vreal centres = v_set(centre)
@@ -115,44 +124,46 @@ cdef inline Products block_products(Pair pair, Py_ssize_t count, real centre, Op
     cdef const real *y = pair.y
     cdef Py_ssize_t i = 0
     while i + 4 * LANES <= count:
-        a = with_product(a, v_load(v + i), v_load(y + i), centres, shifts, operation)
-        b = with_product(b, v_load(v + i + LANES), v_load(y + i + LANES), centres, shifts, operation)
-        c = with_product(c, v_load(v + i + 2 * LANES), v_load(y + i + 2 * LANES), centres, shifts, operation)
-        d = with_product(d, v_load(v + i + 3 * LANES), v_load(y + i + 3 * LANES), centres, shifts, operation)
+        a = with_product(a, v_load(v + i), v_load(y + i), centres, shifts, operation, weigh)
+        b = with_product(b, v_load(v + i + LANES), v_load(y + i + LANES), centres, shifts, operation, weigh)
+        c = with_product(c, v_load(v + i + 2 * LANES), v_load(y + i + 2 * LANES), centres, shifts, operation, weigh)
+        d = with_product(d, v_load(v + i + 3 * LANES), v_load(y + i + 3 * LANES), centres, shifts, operation, weigh)
         i += 4 * LANES
     if i < count:
-        a = with_last_products(a, pair, i, count, centre, shifts, operation)
-        b = with_last_products(b, pair, i + LANES, count, centre, shifts, operation)
-        c = with_last_products(c, pair, i + 2 * LANES, count, centre, shifts, operation)
-        d = with_last_products(d, pair, i + 3 * LANES, count, centre, shifts, operation)
+        a = with_last_products(a, pair, i, count, centre, shifts, operation, weigh)
+        b = with_last_products(b, pair, i + LANES, count, centre, shifts, operation, weigh)
+        c = with_last_products(c, pair, i + 2 * LANES, count, centre, shifts, operation, weigh)
+        d = with_last_products(d, pair, i + 3 * LANES, count, centre, shifts, operation, weigh)
     return four_products(a, b, c, d)
 
 
 cdef struct Mean:
-    real value          # sum(y * (v - centre)), over sum(y) for LOG_SOFTMAX_JVP
+    total sum_          # of y * (v - centre)
+    total weights       # of y, if they are weighed
     real top
 
 
 cdef inline Mean mean_of(
-    const Slices *all, const char *v, const char *y, real centre, char *scratch, Operation operation
+    const Slices *all, const char *v, const char *y, real centre, char *scratch, Operation operation, bint weigh
 ) noexcept nogil:
-    cdef Py_ssize_t start = terms_at(0, all.length), count
-    cdef Products s = block_products(fetch_pair(all, v, y, 0, start, scratch), start, centre, operation)
-    cdef total sum_ = total_of(v_sum_across(s.sum_)), weights = total_of(v_sum_across(s.weights))
+    cdef Py_ssize_t start = 0, count
+    cdef Products s
     cdef Mean mean
-    mean.top = v_max_across(s.top)
-    while start < all.length:
+    cdef total sum_, weights
+    mean.sum_ = mean.weights = total_of(0)
+    mean.top = -INFINITY
+    while True:
         count = terms_at(start, all.length)
-        s = block_products(fetch_pair(all, v, y, start, count, scratch), count, centre, operation)
-        sum_ = total_add(sum_, total_of(v_sum_across(s.sum_)))
-        weights = total_add(weights, total_of(v_sum_across(s.weights)))
+        s = block_products(fetch_pair(all, v, y, start, count, scratch), count, centre, operation, weigh)
+        sum_ = total_of(v_sum_across(s.sum_))
+        weights = total_of(v_sum_across(s.weights))
+        # Most slices are over now: they pay for no addition.
+        mean.sum_ = total_add(mean.sum_, sum_) if start else sum_
+        mean.weights = total_add(mean.weights, weights) if start else weights
         mean.top = max(mean.top, v_max_across(s.top))
         start += count
-    mean.value = <real> (sum_.hi + sum_.lo)
-    if operation == LOG_SOFTMAX_JVP:
-        mean.value = <real> ((sum_.hi + sum_.lo) / (weights.hi + weights.lo))
-    mean.value += 0 * mean.value    # an infinite one would leave the other elements infinite, not NaN
-    return mean
+        if start >= all.length:
+            return mean
 
 
 cdef inline vreal centre_so_far(vreal centre, vreal v, vreal y, vreal top) noexcept nogil:
@@ -179,31 +190,105 @@ cdef real centre_at(const Slices *all, const char *v, const char *y, real top, c
     return v_max_across(centre)
 
 
-cdef inline real signed_sum(const Slices *all, const char *v, const char *y, char *scratch) noexcept nogil:
-    """sum(v)."""
+cdef inline real signed_sum(
+    const Slices *all, const char *v, const char *y, char *scratch, Operation operation
+) noexcept nogil:
+    """sum(v) for LOG_SOFTMAX_VJP, else 1 - sum(y)."""
     cdef Py_ssize_t start = 0, count, i
+    cdef Shifts shifts = unshifted()
     cdef Pair pair
+    cdef vreal term
     cdef vsum s
-    cdef total t
-    t.hi = t.lo = 0
+    cdef total t = total_of(0 if operation == LOG_SOFTMAX_VJP else -1)
     while start < all.length:
         count = half_block_at(start, all.length)
         pair = fetch_pair(all, v, y, start, count, scratch)
         s = signed_start()
         i = 0
         while i + LANES <= count:
-            s = signed_add(s, v_load(pair.v + i))
+            s = signed_add(s, signed_term(v_load(pair.v + i), v_load(pair.y + i), shifts, operation))
             i += LANES
         if i < count:
-            s = signed_add(s, v_load_first(pair.v + i, count - i, 0))
+            term = signed_term(
+                v_load_first(pair.v + i, count - i, 0), v_load_first(pair.y + i, count - i, 0), shifts, operation)
+            s = signed_add(s, v_keep_first(term, count - i))
         t = total_add(t, signed_total(s))
         start += count
-    return <real> (t.hi + t.lo)
+    return <real> (t.hi + t.lo) if operation == LOG_SOFTMAX_VJP else -<real> (t.hi + t.lo)
+
+
+cdef inline vreal signed_term(vreal v, vreal y, Shifts shifts, Operation operation) noexcept nogil:
+    """`operation` is a constant of the caller."""
+    if operation == LOG_SOFTMAX_VJP:
+        return v
+    return probability(y, shifts) if operation == LOG_SOFTMAX_JVP else y
+
+
+# ---- y that adds up to 1, and that does not ----------------------------------------------------------------------
+
+cdef inline double roundoff(int kind) noexcept nogil:
+    """What rounding to this kind takes from a number, at most, in proportion to it."""
+    cdef double of_real = 1.0 / (1 << 24) if SOFTMAX_CY_REAL_BITS == 32 else 0.5 / (<int64_t> 1 << 52)
+    kind &= ~KIND_SWAPPED
+    if kind == KIND_FLOAT16:
+        return 1.0 / (1 << 11)
+    if kind == KIND_BFLOAT16:
+        return 1.0 / (1 << 8)
+    return 1.0 / (1 << 24) if kind == KIND_FLOAT32 else of_real
+
+
+cdef inline real rounding_of_sum(const Slices *all, Operation operation) noexcept nogil:
+    """How far from 1 a sum of all y may be, as it is summed here, for roundings alone.
+
+    A y of softmax is off by two units of its last place, four roundoffs, or if it has 16 bits, by little more than one.
+    Those of log_y count in proportion to log_y: in all as much as the entropy, which is the logarithm of the length or
+    less. The rest is for the sum.
+    """
+    cdef double each = roundoff(all.y_kind)
+    cdef double smallest = 0
+    if kind_size(all.y_kind) == 2:
+        each *= 1.25
+        if (all.y_kind & ~KIND_SWAPPED) == KIND_FLOAT16:
+            smallest = 1.0 / (1 << 25)      # of a subnormal number
+    else:
+        each *= 4
+    if operation == LOG_SOFTMAX_JVP:
+        return <real> (each * (1 + 0.7 * (64 - leading_zeros(all.length))) + 28 * roundoff(KIND_REAL))
+    return <real> (each + smallest * all.length + 28 * roundoff(KIND_REAL))
+
+
+cdef inline vreal magnitude(vreal a) noexcept nogil:
+    """NaN is NaN."""
+    return v_max(a, v_sub(v_set(0), a))
+
+
+cdef inline vreal adds_up(vreal weights, real rounding) noexcept nogil:
+    """1 where sums of y are 1 but for rounding, and 0 elsewhere."""
+    return v_where_greater(v_set(rounding), magnitude(v_sub(weights, v_set(1))), v_set(1))
+
+
+cdef inline vreal in_range(vreal centre, vreal sum_) noexcept nogil:
+    """1 where v - centre - sum_ is a number whatever v is, and 0 elsewhere."""
+    return v_where_greater(v_set(EXTREME), v_add(magnitude(centre), magnitude(sum_)), v_set(1))
+
+
+# ---- results -----------------------------------------------------------------------------------------------------
+
+cdef inline void set_sum(Constants *c, vreal sum_, Operation operation) noexcept nogil:
+    """What `product_of` needs of the sum."""
+    c.sum_ = sum_
+    if operation == LOG_SOFTMAX_VJP:
+        # The exponential is raised by RAISE_HIGH. Where the sum is large, that is lowered by as much, else the former.
+        c.shifts = lowered_by(HIGH_SHIFT)
+        c.unit = v_max(v_where_greater(magnitude(sum_), v_set(1), v_set(1)), v_set(1 / RAISE_HIGH))
+        c.sum_ = v_mul(sum_, v_div(v_set(1 / RAISE_HIGH), c.unit))
 
 
 cdef inline vreal product_of(vreal v, vreal y, const Constants *c, Operation operation) noexcept nogil:
     if operation == LOG_SOFTMAX_VJP:
-        return v_mul(v_set(c.scale), v_fma(probability(y, c.shifts), v_sub(v_set(0), c.sum_), v))
+        y = v_mul(exp_shifted(y, c.shifts, True).value, c.unit)
+        # Here the sum may be a number where y is not.
+        return v_one_nan(v_mul(v_set(c.scale), v_fma(y, v_sub(v_set(0), c.sum_), v)))
     v = v_mul(v_set(c.scale), v_sub(v_sub(v, c.centre), c.sum_))
     return v if operation == LOG_SOFTMAX_JVP else v_mul(y, v)
 
@@ -211,7 +296,10 @@ cdef inline vreal product_of(vreal v, vreal y, const Constants *c, Operation ope
 cdef inline void product_slice(
     const Slices *all, const char *v, const char *y, char *out, char *scratch, Operation operation
 ) noexcept nogil:
-    cdef real centre = 0
+    """`operation` is a constant of the caller."""
+    cdef bint weigh = operation == LOG_SOFTMAX_JVP
+    cdef real centre = 0, sum_
+    cdef double weights
     cdef Constants constants
     cdef Py_ssize_t start = 0, count
     cdef Pair pair
@@ -219,15 +307,25 @@ cdef inline void product_slice(
     cdef char *target
     cdef bint stream
     if operation == LOG_SOFTMAX_VJP:
-        constants.sum_ = v_set(signed_sum(all, v, y, scratch))
+        sum_ = signed_sum(all, v, y, scratch, operation)
     else:
-        mean = mean_of(all, v, y, centre, scratch, operation)
+        mean = mean_of(all, v, y, centre, scratch, operation, weigh)
         if mean.top > more_than_half(operation):
+            weigh = True
             centre = centre_at(all, v, y, mean.top, scratch)
-            mean = mean_of(all, v, y, centre, scratch, operation)
-        constants.sum_ = v_set(mean.value)
+            mean = mean_of(all, v, y, centre, scratch, operation, True)
+        weights = mean.weights.hi + mean.weights.lo
+        sum_ = <real> (mean.sum_.hi + mean.sum_.lo)
+        if weigh and v_first(adds_up(v_set(<real> weights), rounding_of_sum(all, operation))) == 0:
+            if centre != 0:
+                sum_ = scalar_fma(-centre, signed_sum(all, v, y, scratch, operation), sum_)
+        elif operation == LOG_SOFTMAX_JVP:
+            sum_ = <real> ((mean.sum_.hi + mean.sum_.lo) / weights)
+    if v_first(in_range(v_set(centre), v_set(sum_))) == 0:
+        extreme_product_slice(all, v, y, out, scratch, operation)
+        return
+    set_sum(&constants, v_set(sum_), operation)
     constants.scale = <real> all.scale
-    constants.shifts = unshifted()
     constants.centre = v_set(centre)
     while start < all.length:
         count = all.length
@@ -244,6 +342,35 @@ cdef inline void product_slice(
         start += count
 
 
+# Functions, not inline ones: two places use them.
+
+cdef void softmax_product_slice(const Slices *all, Py_ssize_t i, char *scratch) noexcept nogil:
+    product_slice(
+        all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, scratch, SOFTMAX_PRODUCT)
+
+
+cdef void log_softmax_vjp_slice(const Slices *all, Py_ssize_t i, char *scratch) noexcept nogil:
+    product_slice(
+        all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, scratch, LOG_SOFTMAX_VJP)
+
+
+cdef void log_softmax_jvp_slice(const Slices *all, Py_ssize_t i, char *scratch) noexcept nogil:
+    product_slice(
+        all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, scratch, LOG_SOFTMAX_JVP)
+
+
+cdef inline void any_product_slice(
+    const Slices *all, Py_ssize_t i, char *scratch, Operation operation
+) noexcept nogil:
+    """The row's way with slice i."""
+    if operation == SOFTMAX_PRODUCT:
+        softmax_product_slice(all, i, scratch)
+    elif operation == LOG_SOFTMAX_VJP:
+        log_softmax_vjp_slice(all, i, scratch)
+    else:
+        log_softmax_jvp_slice(all, i, scratch)
+
+
 cdef inline void product_slices(const Slices *all, Operation operation, SlicesKernel kernel) noexcept nogil:
     """`operation` is what `kernel` does."""
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
@@ -256,9 +383,7 @@ cdef inline void product_slices(const Slices *all, Operation operation, SlicesKe
         as_gathered(all, kernel, False)
     else:
         for i in range(all.count):
-            product_slice(
-                all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, scratch,
-                operation)
+            any_product_slice(all, i, scratch, operation)
     if all.stream:
         v_stream_end()
 

@@ -4,7 +4,18 @@
 
 from libc.stdint cimport uintptr_t
 
-from softmax_cy.kernels.kinds cimport KIND_SWAPPED, integer_at, kind_size, swap_bytes
+from softmax_cy.kernels.kinds cimport (
+    KIND_BFLOAT16,
+    KIND_FLOAT16,
+    KIND_FLOAT32,
+    KIND_SWAPPED,
+    integer_at,
+    kind_size,
+    swap_bytes,
+)
+
+cdef extern from * nogil:
+    int leading_zeros "__builtin_clzll" (unsigned long long number)
 
 cdef extern from "convert.h" nogil:
     const int KIND_REAL
@@ -42,7 +53,7 @@ cdef extern from "sums.h" nogil:
     ctypedef struct reciprocal:
         pass
     ctypedef struct reciprocals:
-        pass
+        vreal hi
     ctypedef struct two_vectors:
         vreal first
         vreal second
@@ -53,6 +64,7 @@ cdef extern from "sums.h" nogil:
     const bint HAS_FMA
 
     const real LOG2_E, LN2_HI, LN2_LO, ROUNDER, RAISE, LOWEST_LOG2, SHIFT_ABOVE
+    const real RAISE_HIGH, HIGH_SHIFT, EXTREME
     const double FEW_OTHERS
     const real EXP_Q0, EXP_Q1, EXP_Q2, EXP_Q3, EXP_Q4, EXP_Q5, EXP_Q6, EXP_Q7, EXP_Q8, EXP_Q9
 
@@ -99,6 +111,9 @@ cdef extern from "sums.h" nogil:
     total total_add(total a, total b)
     totals signed_totals(const vsum *terms, Py_ssize_t count)
     totals totals_start()
+    totals totals_harmless()
+    real one_nan(real a)
+    vreal v_one_nan(vreal a)
     totals totals_add(totals a, totals b)
     totals totals_of(vreal a)
     totals totals_of_pairs(vreal hi, vreal lo)

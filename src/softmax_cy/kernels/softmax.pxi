@@ -55,6 +55,15 @@ cdef inline bint has_softmax(real top) noexcept nogil:
     return -INFINITY < top < INFINITY
 
 
+cdef inline bint is_finite(double a) noexcept nogil:
+    return a - a == 0
+
+
+cdef inline bint is_number(total sum_) noexcept nogil:
+    """Not so where a slice holds NaN: then every element is the one NaN of sums.h."""
+    return sum_.hi == sum_.hi
+
+
 # ---- slices ------------------------------------------------------------------------------------------------------
 
 cdef struct Group:
@@ -101,7 +110,7 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
     cdef Slice s
     cdef Soon soon
     cdef vsum[MOST_LANES] sums
-    cdef totals all_sums = totals_start()
+    cdef totals all_sums = totals_harmless()
     cdef reciprocals r
     cdef Constants constants
     start_group(group, slices, 0, size)
@@ -119,20 +128,20 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
         r = totals_reciprocals(&all_sums)
         start_group(after, slices, first + group.count, size)
         for i in range(group.count):
-            if has_softmax(group.tops[i]):
+            if has_softmax(group.tops[i]) and is_number(totals_at(&all_sums, i)):
                 kept = scratch + i * row if in_scratch else group.out + i * slices.out_next
                 constants.r = reciprocal_in_all_lanes(reciprocal_at(&r, i))
                 finish(
                     kept, NULL, group.out + i * slices.out_next, length, &constants, SOFTMAX, slices.stream)
             else:
                 s = slice_at(slices, first + i)
-                deliver_value(&s, scratch, NAN, 0)
+                deliver_value(&s, 0, length, scratch, NAN, 0)
         first += group.count
         group, after = after, group
 
 
 cdef inline void softmax_results(
-    const Slice *s, Py_ssize_t start, Py_ssize_t end, const char *kept, Shift shift, reciprocal r, char *scratch
+    const Slice *s, Py_ssize_t start, Py_ssize_t end, const char *kept, Shift shift, total sum_, char *scratch
 ) noexcept nogil:
     """The third pass, over whole blocks. kept: the exponentials of all elements, or NULL."""
     cdef Py_ssize_t count
@@ -140,7 +149,10 @@ cdef inline void softmax_results(
     cdef char *target
     cdef bint stream
     cdef Constants constants
-    constants.r = reciprocal_in_all_lanes(r)
+    if not is_number(sum_):
+        deliver_value(s, start, end, scratch, NAN, 0)
+        return
+    constants.r = reciprocal_in_all_lanes(total_reciprocal(sum_))
     while start < end:
         count = block_at(start, end)
         target = room_for(s, start, scratch)
@@ -172,7 +184,7 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     else:
         top = slice_max(s, scratch)
     if not has_softmax(top):
-        deliver_value(s, scratch, NAN if anything_kept(s) else 0, 0)
+        deliver_value(s, 0, length, scratch, NAN if anything_kept(s) else 0, 0)
         return
     shift = shift_to(top, s.all.scale)
     if kept == scratch:
@@ -192,7 +204,7 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
             of_block = block_exponentials_alone(block, count, shift)
         t = total_add(t, of_block)
         start += count
-    softmax_results(s, 0, length, kept, shift, total_reciprocal(t), scratch)
+    softmax_results(s, 0, length, kept, shift, t, scratch)
 
 
 cdef void softmax_slices(const Slices *slices) noexcept nogil:

@@ -13,6 +13,8 @@
 
 #include "simd.h"
 
+#include <math.h> /* NAN, and nothing that computes */
+
 /* `sum` starts at SEED, which is larger than any term. So sum >= term always, and the three operations of Dekker's
  * Fast2Sum (Numer. Math. 18, 1971) recover each rounding error exactly. */
 typedef struct {
@@ -202,6 +204,14 @@ INLINE totals totals_start(void) {
     return t;
 }
 
+/* What lanes without a slice may hold: a sum whose reciprocal and logarithm are numbers. */
+INLINE totals totals_harmless(void) {
+    totals t = totals_start();
+    for (int j = 0; j < LANES; j++)
+        t.hi[j] = 4 * (double)RAISE;
+    return t;
+}
+
 INLINE totals totals_add(totals a, totals b) {
     for (int j = 0; j < LANES; j++) {
         TWO_SUM(double, hi, error, a.hi[j], b.hi[j]);
@@ -249,10 +259,13 @@ INLINE vreal totals_rounded(const totals *t) {
     return v_load(lanes);
 }
 
+/* a / b, where b is not next to 0. */
 INLINE vreal totals_quotient(const totals *a, const totals *b) {
     real lanes[VREAL_BYTES / sizeof(real)];
-    for (int j = 0; j < LANES; j++)
-        lanes[j] = (real)((a->hi[j] + a->lo[j]) / (b->hi[j] + b->lo[j]));
+    for (int j = 0; j < LANES; j++) {
+        double by = b->hi[j] + b->lo[j];
+        lanes[j] = (real)((a->hi[j] + a->lo[j]) / (by > 1 / RAISE ? by : 1 / RAISE));
+    }
     return v_load(lanes);
 }
 
@@ -378,13 +391,17 @@ INLINE totals totals_log1p(const totals *t) {
     return result;
 }
 
+/* A NaN has a sign and a payload, which depend on the order of the operands in an instruction. Results have this one. */
+INLINE real one_nan(real a) { return a == a ? a : (real)NAN; }
+INLINE vreal v_one_nan(vreal a) { return v_select_equal(a, a, a, v_set((real)NAN)); }
+
 /* a * b + t, rounded once to a real. */
 INLINE real product_plus_total(double a, double b, total t) {
     double product = a * b;
     if (product - product != 0) /* an infinity */
-        return (real)product;
+        return one_nan((real)product);
     TWO_SUM(double, hi, error, product, t.hi);
-    return (real)(hi + (error + (product_error(a, b, product) + t.lo)));
+    return one_nan((real)(hi + (error + (product_error(a, b, product) + t.lo))));
 }
 
 /* From raised to what it stands for: exact, or one rounding into the subnormal numbers. */

@@ -40,6 +40,7 @@ ctypedef struct Slices:
     const Elements *keep_elements
     double scale            # positive: x is multiplied by this first, or a derivative is of a function of scale * x
     bint stream             # the result is larger than the caches: write past them
+    int y_kind              # of y as the caller has it: how far its roundings go
 
 
 ctypedef struct JacobianRows:
