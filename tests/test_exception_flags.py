@@ -69,7 +69,7 @@ def test_finite_input_raises_none(dtype, family, rng):
     found = set()
     for rows in (*range(1, 21), 33):
         for length in LENGTHS:
-            if rows > 3 and length > 70 or rows in (6, 10, 11, 12, 13, 14, 18, 19) and length % 5:
+            if rows > 3 and length > 70:
                 continue
             rows_of = 3 * rng.standard_normal((rows, length))
             if family == "one dominant":

@@ -119,8 +119,8 @@ def block(fmt: Format) -> list[str]:
     vanish = fmt.smallest_exponent - 1
     lowest = 1 - fmt.exponent_bias - fmt.raise_by  # the raised exponential is then just normal
     assert lowest < vanish - 1
-    # What is zero comes out as 2**(lowest + 1), whatever it is raised by. Times a sum below 2**extreme, lowered, that has
-    # to be less than half the smallest subnormal number.
+    # What is zero comes out as 2**(lowest + 1), whatever it is raised by. Times a sum below 2**extreme, lowered, that
+    # has to be less than half the smallest subnormal number.
     extreme = fmt.raise_high_by - fmt.digits - 3
     assert lowest + 1 + fmt.raise_by + extreme - fmt.raise_high_by < vanish
     # What is not, and makes a number of such a sum, has to be a normal number once it is raised.
