@@ -24,7 +24,7 @@ cdef struct Panel:
     Py_ssize_t out_step
     Py_ssize_t lanes            # that hold a slice, where it is one vector
     Py_ssize_t slices           # from the first of the panel on
-    real rounding               # rounding_of_sum, for products
+    const Slices *all
 
 
 cdef inline bint side_by_side(const Elements *elements, Py_ssize_t next_) noexcept nogil:
@@ -54,7 +54,7 @@ cdef inline Panel panel_at(const Slices *slices, Py_ssize_t first, bint one_resu
     panel.out_step = 0 if one_result else slices.out_elements.strides[0]
     panel.slices = slices.count - first
     panel.lanes = min(panel.slices, LANES)
-    panel.rounding = 0
+    panel.all = slices
     return panel
 
 
@@ -91,8 +91,8 @@ cdef inline void columns_max(const Panel *panel, int width, bint whole, Constant
 
 
 cdef inline vreal is_number_in(vreal a, vreal top) noexcept nogil:
-    """1 in lanes of a finite top where a is not NaN, and 0 elsewhere."""
-    return v_where_equal(v_sub(top, top), v_set(0), v_where_equal(a, a, v_set(1)))
+    """1 in lanes where both are finite, and 0 elsewhere."""
+    return v_where_equal(v_sub(top, top), v_sub(a, a), v_set(1))
 
 
 cdef inline bint any_lane_greater(vreal a, real than) noexcept nogil:
@@ -272,7 +272,7 @@ cdef inline Products column_means(
     """mean_of; sum_ is the ratio for LOG_SOFTMAX_JVP."""
     cdef Py_ssize_t start = 0, end
     cdef Products s, means
-    cdef totals sums = totals_start(), weights = totals_start()
+    cdef totals sums, weights
     means.top = v_set(-INFINITY)
     while True:
         end = start + terms_at(start, panel.length)
@@ -282,8 +282,8 @@ cdef inline Products column_means(
             if operation == LOG_SOFTMAX_JVP:
                 s.sum_ = v_div(s.sum_, v_max(s.weights, v_set(1 / RAISE)))
             return s
-        sums = totals_add(sums, totals_of(s.sum_))
-        weights = totals_add(weights, totals_of(s.weights))
+        sums = totals_add(sums, totals_of(s.sum_)) if start else totals_of(s.sum_)
+        weights = totals_add(weights, totals_of(s.weights)) if start else totals_of(s.weights)
         start = end
         if start == panel.length:
             break
@@ -324,6 +324,8 @@ cdef inline void columns_finish(
             if is_product(operation):
                 b = load_column(y, v, panel.lanes, whole)
             a = result_of(a, b, &columns[v], operation, kept)
+            if operation == LOG_SOFTMAX_VJP:
+                a = v_one_nan(a)
             store_column(out, v, a, panel.lanes, whole)
         x += step
         y += panel.y_step
@@ -394,10 +396,10 @@ cdef inline void log_panel(
         columns_finish(panel, width, whole, columns, LOG_SOFTMAX, False)
 
 
-cdef inline void product_panel(
+cdef inline bint product_panel(
     const Panel *panel, int width, bint whole, Constants *columns, Operation operation
 ) noexcept nogil:
-    """If the slices are plain ones; if not, `plain` says so."""
+    """Whether the slices are plain ones. If not, nothing is written."""
     cdef bint weigh = operation == LOG_SOFTMAX_JVP
     cdef vreal sums, plain
     cdef Products means
@@ -411,52 +413,49 @@ cdef inline void product_panel(
         else:
             means = column_means(panel, v, whole, columns[v], operation, weigh)
             if weigh:
-                plain = adds_up(means.weights, panel.rounding)
+                plain = where_adds_up(panel.all, means.weights, operation)
             if any_lane_greater(means.top, more_than_half(operation)):
                 columns[v].centre = column_centre(panel, v, whole, means.top, operation)
                 means = column_means(panel, v, whole, columns[v], operation, True)
                 # In lanes whose centre is 0 it makes no difference what y adds up to.
                 plain = v_max(
-                    adds_up(means.weights, panel.rounding),
+                    where_adds_up(panel.all, means.weights, operation),
                     v_where_equal(columns[v].centre, v_set(0), v_set(0) if weigh else v_set(1)))
             sums = means.sum_
         columns[v].plain = v_mul(plain, in_range(columns[v].centre, sums))
-        set_sum(&columns[v], sums, operation)
-    if are_plain(columns, width, panel.slices):
-        columns_finish(panel, width, whole, columns, operation, False)
+        set_sums(&columns[v], sums, operation)
+    if not are_plain(columns, width, panel.slices):
+        return False
+    columns_finish(panel, width, whole, columns, operation, False)
+    return True
 
 
 cdef bint are_plain(const Constants *columns, int width, Py_ssize_t count) noexcept nogil:
     """Whether `plain` is 1 for the first `count` slices."""
-    cdef vreal odd
     cdef Py_ssize_t lane
     cdef int v
     for v in range(width):
-        odd = v_sub(v_set(1), columns[v].plain)
-        if v_max_across(odd) > 0:
+        if not v_all_equal(columns[v].plain, v_set(1)):
             # Lanes without a slice hold anything.
             for lane in range(min(LANES, count - v * LANES)):
-                if v_lane(&odd, lane) > 0:
+                if v_lane(&columns[v].plain, lane) != 1:
                     return False
     return True
 
 
-cdef inline void any_panel(
+cdef inline bint any_panel(
     const Panel *panel, int width, bint whole, Constants *columns, real scale, Operation operation
 ) noexcept nogil:
-    """`whole` is a constant of the caller."""
+    """Whether all slices are done. `whole` is a constant of the caller."""
     cdef int v
     for v in range(width):
         columns[v].scale = scale
     if operation == SOFTMAX_PRODUCT:
-        product_panel(panel, width, whole, columns, SOFTMAX_PRODUCT)
-        return
+        return product_panel(panel, width, whole, columns, SOFTMAX_PRODUCT)
     if operation == LOG_SOFTMAX_VJP:
-        product_panel(panel, width, whole, columns, LOG_SOFTMAX_VJP)
-        return
+        return product_panel(panel, width, whole, columns, LOG_SOFTMAX_VJP)
     if operation == LOG_SOFTMAX_JVP:
-        product_panel(panel, width, whole, columns, LOG_SOFTMAX_JVP)
-        return
+        return product_panel(panel, width, whole, columns, LOG_SOFTMAX_JVP)
     columns_max(panel, width, whole, columns)
     for v in range(width):
         columns[v].shifts = shifts_to(columns[v].top, scale)
@@ -464,16 +463,17 @@ cdef inline void any_panel(
         softmax_panel(panel, width, whole, columns, scale)
     else:
         log_panel(panel, width, whole, columns, scale, operation == LOGSUMEXP)
+    return are_plain(columns, width, panel.slices)
 
 
-cdef void whole_panel(
+cdef bint whole_panel(
     const Panel *panel, int width, Constants *columns, real scale, Operation operation
 ) noexcept nogil:
-    any_panel(panel, width, True, columns, scale, operation)
+    return any_panel(panel, width, True, columns, scale, operation)
 
 
-cdef void partial_panel(const Panel *panel, Constants *columns, real scale, Operation operation) noexcept nogil:
-    any_panel(panel, 1, False, columns, scale, operation)
+cdef bint partial_panel(const Panel *panel, Constants *columns, real scale, Operation operation) noexcept nogil:
+    return any_panel(panel, 1, False, columns, scale, operation)
 
 
 cdef void do_panel(
@@ -484,13 +484,10 @@ cdef void do_panel(
     cdef Constants[PANEL] columns
     cdef Slice s
     cdef Py_ssize_t lane
-    if is_product(operation):
-        panel.rounding = rounding_of_sum(slices, operation)
-    if whole:
-        whole_panel(&panel, width, columns, slices.scale, operation)
-    else:
-        partial_panel(&panel, columns, slices.scale, operation)
-    if are_plain(columns, width, panel.slices):
+    if (
+        whole_panel(&panel, width, columns, slices.scale, operation) if whole
+        else partial_panel(&panel, columns, slices.scale, operation)
+    ):
         return
     for lane in range(min(panel.slices, width * LANES)):
         if is_product(operation):

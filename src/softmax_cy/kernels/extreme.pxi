@@ -98,7 +98,7 @@ cdef void extreme_product_slice(
             if top > more_than_half(operation):
                 centre = v_first(v_lower(v_set(centre_at(all, v, y, top, scratch))))
                 sum_ = extreme_sum(all, v, y, centre, scratch, operation, LOWERED_PRODUCTS)
-            if v_first(adds_up(v_set(1 - missing), rounding_of_sum(all, operation))) == 0:
+            if not adds_up(all, 1 - missing, operation):
                 sum_ = scalar_fma(-centre, missing, sum_)
             elif operation == LOG_SOFTMAX_JVP:
                 sum_ = sum_ / (1 - missing)

@@ -30,7 +30,7 @@ cdef inline vreal result_of(vreal x, vreal y, const Constants *c, Operation oper
     if operation == LOG_SOFTMAX:
         return log_quotient(x, c.top, c.over, c.scale)
     if operation == MULTIPLE:
-        return v_one_nan(v_mul(c.factor, x))
+        return v_mul(c.factor, x)
     return product_of(x, y, c, operation)
 
 
@@ -38,13 +38,15 @@ cdef inline vreal result_of_first(
     const real *x, const real *y, Py_ssize_t count, const Constants *c, Operation operation
 ) noexcept nogil:
     cdef vreal second = v_load_first(y, count, 0) if is_product(operation) else v_set(0)
-    return result_of(v_load_first(x, count, 0), second, c, operation, True)
+    cdef vreal result = result_of(v_load_first(x, count, 0), second, c, operation, True)
+    return v_one_nan(result) if operation == LOG_SOFTMAX_VJP else result
 
 
 cdef inline vreal result_of_all(
     const real *x, const real *y, const Constants *c, Operation operation
 ) noexcept nogil:
-    return result_of(v_load(x), v_load(y) if is_product(operation) else v_set(0), c, operation, True)
+    cdef vreal result = result_of(v_load(x), v_load(y) if is_product(operation) else v_set(0), c, operation, True)
+    return v_one_nan(result) if operation == LOG_SOFTMAX_VJP else result
 
 
 cdef inline two_vectors results_of_two(
@@ -55,6 +57,13 @@ cdef inline two_vectors results_of_two(
         both = reciprocals_times_two(c.r, v_load(x), v_load(x + LANES))
         both.first = of_quotient(both.first, c, operation)
         both.second = of_quotient(both.second, c, operation)
+    elif operation == LOG_SOFTMAX_VJP:
+        # The one product whose sum may be a number where y is not. One question for two vectors costs half.
+        both.first = result_of(v_load(x), v_load(y), c, operation, True)
+        both.second = result_of(v_load(x + LANES), v_load(y + LANES), c, operation, True)
+        if v_any_nan(both.first, both.second):
+            both.first = v_one_nan(both.first)
+            both.second = v_one_nan(both.second)
     else:
         both.first = result_of_all(x, y, c, operation)
         both.second = result_of_all(x + LANES, y + LANES, c, operation)

@@ -72,7 +72,8 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
     cdef Py_ssize_t half = BLOCK_BYTES // 2     # of scratch: y here, the row there
     cdef bint y_in_place = contiguous(rows.y_elements) and not of_log
     cdef bint out_contiguous = contiguous(rows.out_elements)
-    cdef real scale = <real> rows.scale
+    cdef bint finite
+    cdef real scale = <real> rows.scale, factor
     cdef Py_ssize_t start = 0, count, i
     cdef const char *y
     cdef char *out
@@ -87,19 +88,47 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
             y = scratch
         if of_log:
             exp_block(scratch, scratch, count)
+        finite = all_finite(y, count, scale)
         for i in range(rows.first, rows.last):
-            constants.factor = v_set(off_diagonal_factor(real_element(rows.y, rows.y_elements, i), scale, of_log))
+            factor = off_diagonal_factor(real_element(rows.y, rows.y_elements, i), scale, of_log)
+            constants.factor = v_set(factor)
             out = rows.out + i * rows.out_next
             if out_contiguous:
                 finish(
                     y, NULL, out + start * <Py_ssize_t> sizeof(real), count, &constants, MULTIPLE, rows.stream)
+                if not (finite and is_finite(factor)):
+                    leave_one_nan(out + start * <Py_ssize_t> sizeof(real), count)
             else:
                 finish(y, NULL, scratch + half, count, &constants, MULTIPLE, False)
+                if not (finite and is_finite(factor)):
+                    leave_one_nan(scratch + half, count)
                 scatter(scratch + half, out, rows.out_elements, start, count)
         start += count
     if rows.stream:
         v_stream_end()
     any_diagonal(rows, of_log, scratch)
+
+
+cdef inline bint all_finite(const char *y, Py_ssize_t count, real scale) noexcept nogil:
+    """Whether scale * y is, everywhere: then no product of these is NaN."""
+    cdef const real *p = <const real *> y
+    cdef vreal zeros = v_set(0), a
+    cdef Py_ssize_t i = 0
+    while i < count:
+        a = v_mul(v_set(scale), v_load_first(p + i, min(count - i, LANES), 0))
+        zeros = v_add(zeros, v_sub(a, a))
+        i += LANES
+    return not v_any_nan(zeros, zeros)
+
+
+cdef void leave_one_nan(char *out, Py_ssize_t count) noexcept nogil:
+    """Give every NaN the bits that NaN has in results."""
+    cdef real *q = <real *> out
+    cdef Py_ssize_t i = 0, lanes
+    while i < count:
+        lanes = min(count - i, LANES)
+        v_store_first(q + i, v_one_nan(v_load_first(q + i, lanes, 0)), lanes)
+        i += LANES
 
 
 cdef inline bint are_short_and_dense(const JacobianRows *rows) noexcept nogil:
@@ -123,10 +152,10 @@ cdef inline void short_rows(const JacobianRows *rows) noexcept nogil:
         factor = v_set(off_diagonal_factor(y_i, <real> rows.scale, False))
         k = 0
         while k < whole:
-            v_store(row + k, v_one_nan(v_mul(factor, v_load(y + k))))
+            v_store(row + k, v_mul(factor, v_load(y + k)))
             k += LANES
         if k < length:
-            last = v_one_nan(v_mul(factor, rest))
+            last = v_mul(factor, rest)
             if row + k + LANES <= end:
                 v_store(row + k, last)
             else:
@@ -134,8 +163,11 @@ cdef inline void short_rows(const JacobianRows *rows) noexcept nogil:
         row += length
     for i in range(rows.first, rows.last):
         memcpy(&y_i, y + i, sizeof(real))
-        y_i = one_nan(on_diagonal(y_i, <real> rows.scale, False))
+        y_i = on_diagonal(y_i, <real> rows.scale, False)
         memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), &y_i, sizeof(real))
+    if not all_finite(rows.y, length, <real> rows.scale):
+        row -= (rows.last - rows.first) * length
+        leave_one_nan(<char *> row, (rows.last - rows.first) * length)
 
 
 cdef void jacobian_rows(const JacobianRows *rows) noexcept nogil:

@@ -4,7 +4,7 @@
 # variant) and in compiler flags. Each offers one thing, the capsule `table`.
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport INFINITY, NAN
+from libc.math cimport INFINITY, NAN, fabs
 from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcpy, memset
 

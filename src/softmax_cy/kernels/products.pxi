@@ -237,6 +237,11 @@ cdef inline double roundoff(int kind) noexcept nogil:
     return 1.0 / (1 << 24) if kind == KIND_FLOAT32 else of_real
 
 
+cdef inline real usual_rounding() noexcept nogil:
+    """A part of rounding_of_sum that is known without a look at the slice: most sums are nearer to 1."""
+    return <real> (28 * roundoff(KIND_REAL))
+
+
 cdef inline real rounding_of_sum(const Slices *all, Operation operation) noexcept nogil:
     """How far from 1 a sum of all y may be, as it is summed here, for roundings alone.
 
@@ -253,8 +258,8 @@ cdef inline real rounding_of_sum(const Slices *all, Operation operation) noexcep
     else:
         each *= 4
     if operation == LOG_SOFTMAX_JVP:
-        return <real> (each * (1 + 0.7 * (64 - leading_zeros(all.length))) + 28 * roundoff(KIND_REAL))
-    return <real> (each + smallest * all.length + 28 * roundoff(KIND_REAL))
+        return <real> (each * (1 + 0.7 * (64 - leading_zeros(all.length))) + usual_rounding())
+    return <real> (each + smallest * all.length + usual_rounding())
 
 
 cdef inline vreal magnitude(vreal a) noexcept nogil:
@@ -262,9 +267,20 @@ cdef inline vreal magnitude(vreal a) noexcept nogil:
     return v_max(a, v_sub(v_set(0), a))
 
 
-cdef inline vreal adds_up(vreal weights, real rounding) noexcept nogil:
-    """1 where sums of y are 1 but for rounding, and 0 elsewhere."""
+cdef inline bint adds_up(const Slices *all, double weights, Operation operation) noexcept nogil:
+    """Whether the sum of y is 1 but for rounding."""
+    cdef double off = fabs(weights - 1)
+    return off < usual_rounding() or off < rounding_of_sum(all, operation)
+
+
+cdef inline vreal where_near(vreal weights, real rounding) noexcept nogil:
     return v_where_greater(v_set(rounding), magnitude(v_sub(weights, v_set(1))), v_set(1))
+
+
+cdef inline vreal where_adds_up(const Slices *all, vreal weights, Operation operation) noexcept nogil:
+    """adds_up for a slice a lane: 1 or 0."""
+    cdef vreal near = where_near(weights, usual_rounding())
+    return near if v_all_equal(near, v_set(1)) else where_near(weights, rounding_of_sum(all, operation))
 
 
 cdef inline vreal in_range(vreal centre, vreal sum_) noexcept nogil:
@@ -274,21 +290,34 @@ cdef inline vreal in_range(vreal centre, vreal sum_) noexcept nogil:
 
 # ---- results -----------------------------------------------------------------------------------------------------
 
-cdef inline void set_sum(Constants *c, vreal sum_, Operation operation) noexcept nogil:
-    """What `product_of` needs of the sum."""
-    c.sum_ = sum_
+cdef inline void set_sum(Constants *c, real sum_, Operation operation) noexcept nogil:
+    """What `product_of` needs of the sum of a slice."""
+    c.sum_ = v_set(sum_)
     if operation == LOG_SOFTMAX_VJP:
         # The exponential is raised by RAISE_HIGH. Where the sum is large, that is lowered by as much, else the former.
         c.shifts = lowered_by(HIGH_SHIFT)
-        c.unit = v_max(v_where_greater(magnitude(sum_), v_set(1), v_set(1)), v_set(1 / RAISE_HIGH))
-        c.sum_ = v_mul(sum_, v_div(v_set(1 / RAISE_HIGH), c.unit))
+        if fabs(sum_) > 1:
+            c.unit = v_set(1)
+            c.sum_ = v_set(sum_ * (1 / RAISE_HIGH))
+        else:
+            c.unit = v_set(1 / RAISE_HIGH)
+
+
+cdef inline void set_sums(Constants *c, vreal sums, Operation operation) noexcept nogil:
+    """set_sum for a slice a lane."""
+    cdef vreal large
+    c.sum_ = sums
+    if operation == LOG_SOFTMAX_VJP:
+        c.shifts = lowered_by(HIGH_SHIFT)
+        large = v_where_greater(magnitude(sums), v_set(1), v_set(1))
+        c.unit = v_max(large, v_set(1 / RAISE_HIGH))
+        c.sum_ = v_mul(sums, v_max(v_sub(v_set(1), large), v_set(1 / RAISE_HIGH)))
 
 
 cdef inline vreal product_of(vreal v, vreal y, const Constants *c, Operation operation) noexcept nogil:
     if operation == LOG_SOFTMAX_VJP:
         y = v_mul(exp_shifted(y, c.shifts, True).value, c.unit)
-        # Here the sum may be a number where y is not.
-        return v_one_nan(v_mul(v_set(c.scale), v_fma(y, v_sub(v_set(0), c.sum_), v)))
+        return v_mul(v_set(c.scale), v_fma(y, v_sub(v_set(0), c.sum_), v))
     v = v_mul(v_set(c.scale), v_sub(v_sub(v, c.centre), c.sum_))
     return v if operation == LOG_SOFTMAX_JVP else v_mul(y, v)
 
@@ -316,15 +345,15 @@ cdef inline void product_slice(
             mean = mean_of(all, v, y, centre, scratch, operation, True)
         weights = mean.weights.hi + mean.weights.lo
         sum_ = <real> (mean.sum_.hi + mean.sum_.lo)
-        if weigh and v_first(adds_up(v_set(<real> weights), rounding_of_sum(all, operation))) == 0:
+        if weigh and not adds_up(all, <real> weights, operation):
             if centre != 0:
                 sum_ = scalar_fma(-centre, signed_sum(all, v, y, scratch, operation), sum_)
         elif operation == LOG_SOFTMAX_JVP:
             sum_ = <real> ((mean.sum_.hi + mean.sum_.lo) / weights)
-    if v_first(in_range(v_set(centre), v_set(sum_))) == 0:
+    if not fabs(centre) + fabs(sum_) < EXTREME:
         extreme_product_slice(all, v, y, out, scratch, operation)
         return
-    set_sum(&constants, v_set(sum_), operation)
+    set_sum(&constants, sum_, operation)
     constants.scale = <real> all.scale
     constants.centre = v_set(centre)
     while start < all.length:

@@ -102,6 +102,14 @@ INLINE void prefetch_to_write(const void *address) { __builtin_prefetch(address,
 #endif
 #define X86(NAME) PASTE_REAL(X86_PREFIX, NAME)
 
+/* X86_MASK(cmp) is _mm512_cmp_ps_mask or _mm512_cmp_pd_mask. */
+#if SOFTMAX_CY_REAL_BITS == 32
+#define PASTE_MASK(PREFIX, NAME) PASTE_EXPANDED(PREFIX, NAME, ps_mask)
+#else
+#define PASTE_MASK(PREFIX, NAME) PASTE_EXPANDED(PREFIX, NAME, pd_mask)
+#endif
+#define X86_MASK(NAME) PASTE_MASK(X86_PREFIX, NAME)
+
 INLINE part part_fma(part a, part b, part c) {
 #if HAS_FMA && defined(X86_PREFIX)
     return X86(fmadd)(a, b, c);
@@ -254,6 +262,32 @@ INLINE int v_any_between(vreal a, vreal b, real low, real high) {
 #else
     part_bits any = {0};
     EACH_PART(any |= ((a.part[P] >= low) & (a.part[P] < high)) | ((b.part[P] >= low) & (b.part[P] < high)))
+    return part_any(any);
+#endif
+}
+
+/* Whether all lanes of a equal those of b; NaN equals nothing. */
+INLINE int v_all_equal(vreal a, vreal b) {
+#if SOFTMAX_CY_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return X86_MASK(cmp)(a.part[0], b.part[0], _CMP_NEQ_UQ) == 0;
+#else
+    part_bits unequal = {0};
+    EACH_PART(unequal |= a.part[P] != b.part[P])
+    return !part_any(unequal);
+#endif
+}
+
+/* Whether any lane of a or b is NaN. */
+INLINE int v_any_nan(vreal a, vreal b) {
+#if SOFTMAX_CY_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return X86_MASK(cmp)(a.part[0], b.part[0], _CMP_UNORD_Q) != 0;
+#elif defined(X86_PREFIX) && defined(__AVX__)
+    part_bits any = {0};
+    EACH_PART(any |= (part_bits)X86(cmp)(a.part[P], b.part[P], _CMP_UNORD_Q))
+    return part_any(any);
+#else
+    part_bits any = {0};
+    EACH_PART(any |= (a.part[P] != a.part[P]) | (b.part[P] != b.part[P]))
     return part_any(any);
 #endif
 }

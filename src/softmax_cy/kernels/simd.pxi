@@ -89,6 +89,8 @@ cdef extern from "sums.h" nogil:
     vreal v_where_equal(vreal a, vreal b, vreal value)
     vreal v_where_unequal(vreal a, vreal b, vreal value)
     vreal v_select_equal(vreal a, vreal b, vreal yes, vreal no)
+    bint v_all_equal(vreal a, vreal b)
+    bint v_any_nan(vreal a, vreal b)
     vreal v_product_error(vreal a, vreal b, vreal product)
     vreal v_keep_first(vreal a, Py_ssize_t count)
     real v_sum_across(vreal a)
