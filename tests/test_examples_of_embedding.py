@@ -78,13 +78,17 @@ def test_the_guide_names_every_function_and_status():
 # ---- the header --------------------------------------------------------------------------------------------------
 
 
-def compiled(source, folder, compiler):
-    """A program that embeds Python. The headers of Python are not ours to judge."""
-    words = f"{_embedding.compiler_flags()} {_embedding.linker_flags()}".split()
-    words = [word.replace("-I", "-isystem") if "python" in word else word for word in words]
+def system_headers(flags):
+    """The compiler's flags, but the headers of Python are not ours to judge."""
     ours = f"-I{softmax_cy.get_include()}"
+    return [word if word == ours else word.replace("-I", "-isystem") for word in flags.split()]
+
+
+def compiled(source, folder, compiler):
+    """A program that embeds Python."""
+    words = [*system_headers(_embedding.compiler_flags()), *_embedding.linker_flags().split()]
     program = folder / "program"
-    run([*compiler, *WARNINGS, "-pthread", source, "-o", program, ours, *words], folder)
+    run([*compiler, *WARNINGS, "-pthread", source, "-o", program, *words], folder)
     return program
 
 
@@ -130,6 +134,81 @@ def arrays(name):
         "target": np.array([2, 0]),
     }
     return [kinds[kind] for kind in OPERATIONS[operation].inputs]
+
+
+SHARED = """
+#include <softmax_cy.h>
+template <typename Real> Real first_of_two(Real x) {
+    Real row[2] = {x, x}, y[2] = {-1, -1};
+    return softmax_cy->softmax_f64(1, 2, row, 2, 1, y, 2, 1, 1) ? 99 : y[0];
+}
+"""
+CPP_ONE = '#include "shared.hpp"\ndouble one() { return softmax_cy_import() < 0 ? 99 : first_of_two(1.0); }\n'
+CPP_TWO = """
+#include "shared.hpp"
+double one();
+double two() { return first_of_two(2.0); }
+int main() {
+    Py_Initialize();
+    const double sum = one() + two();
+    return Py_FinalizeEx() < 0 || sum != 1;
+}
+"""
+C_ONE = """
+#define SOFTMAX_CY_UNIQUE_SYMBOL table_of_this_program
+#include <softmax_cy.h>
+int import_it(void);
+int import_it(void) { return softmax_cy_import(); }
+"""
+C_TWO = """
+#define SOFTMAX_CY_UNIQUE_SYMBOL table_of_this_program
+#define SOFTMAX_CY_NO_IMPORT
+#include <softmax_cy.h>
+#ifdef __cplusplus
+extern "C"
+#endif
+int import_it(void);
+int main(void) {
+    double y[2] = {3, 3};
+    Py_Initialize();
+    return import_it() < 0 || softmax_cy->softmax_f64(1, 2, y, 2, 1, y, 2, 1, 1) || y[0] != 0.5 || Py_FinalizeEx() < 0;
+}
+"""
+TWO_FILES = {
+    "C": ({"one.c": C_ONE, "two.c": C_TWO}, ["cc -std=c99"] * 2),
+    "C and C++": ({"one.c": C_ONE.replace("\nint import_it(void);", ""), "two.cpp": C_TWO}, ["cc", "c++ -std=c++11"]),
+    "C++11": ({"one.cpp": CPP_ONE, "two.cpp": CPP_TWO}, ["c++ -std=c++11"] * 2),
+    "C++17": ({"one.cpp": CPP_ONE, "two.cpp": CPP_TWO}, ["c++ -std=c++17"] * 2),
+    "C++11 and C++17": ({"one.cpp": CPP_ONE, "two.cpp": CPP_TWO}, ["c++ -std=c++11", "c++ -std=c++17"]),
+}
+
+
+@pytest.mark.parametrize("optimisation", ["-O0", "-O2"])
+@pytest.mark.parametrize("languages", TWO_FILES)
+def test_one_import_is_enough_for_two_files(languages, optimisation, tmp_path):
+    """In whichever order they are linked: of what both compile the linker keeps one, with the pointer that it uses."""
+    files, compilers = TWO_FILES[languages]
+    linker = "c++" if any(name.endswith("cpp") for name in files) else "cc"
+    if shutil.which(linker) is None:
+        pytest.skip(f"there is no {linker}")
+    objects = []
+    (tmp_path / "shared.hpp").write_text(SHARED)
+    for (name, source), compiler in zip(files.items(), compilers, strict=True):
+        (tmp_path / name).write_text(source)
+        flags = [*system_headers(_embedding.compiler_flags()), *WARNINGS, optimisation]
+        run([*compiler.split(), *flags, "-c", name, "-o", f"{name}.o"], tmp_path)
+        objects.append(f"{name}.o")
+    for order in (objects, objects[::-1]):
+        run([linker, *order, "-o", "program", *_embedding.linker_flags().split()], tmp_path)
+        run([tmp_path / "program"], tmp_path)
+
+
+def test_a_file_of_c_that_does_not_import_must_say_where_the_table_is(tmp_path):
+    (tmp_path / "lost.c").write_text("#define SOFTMAX_CY_NO_IMPORT\n#include <softmax_cy.h>\n")
+    command = ["cc", *_embedding.compiler_flags().split(), "-c", "lost.c"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "SOFTMAX_CY_NO_IMPORT needs SOFTMAX_CY_UNIQUE_SYMBOL" in done.stderr
 
 
 def first_with(header, folder):

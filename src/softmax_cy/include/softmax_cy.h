@@ -2,9 +2,8 @@
  * @file softmax_cy.h
  * @brief Softmax and its derivatives for C and C++: a table of functions, fetched once, that need no Python afterwards.
  *
- * Call softmax_cy_import() once, with the GIL; it sets `softmax_cy`, in each source file that includes this header.
- * Whatever hangs from that may then be called by any thread, with or without the GIL, for as long as Python is not
- * finalized. The functions allocate nothing, take no lock, start no thread and write to nothing but their outputs.
+ * Call softmax_cy_import() once, with the GIL; it sets `softmax_cy`. Whatever hangs from that may then be called by any
+ * thread, with or without the GIL, for as long as Python is not finalized. The functions allocate nothing, take no lock, start no thread and write to nothing but their outputs.
  *
  * Matrices have `rows` rows of `length` elements. Strides count elements, not bytes, and may be negative, or zero for
  * inputs. A function that returns anything but SOFTMAX_CY_OK has written nothing.
@@ -197,11 +196,52 @@ typedef struct softmax_cy_table {
         double grad_scale);
 } softmax_cy_table;
 
-/** The table of this source file, once softmax_cy_import() has returned 0. */
+/**
+ * @var softmax_cy
+ * The table, once softmax_cy_import() has returned 0.
+ *
+ * In C++ all files of a program share it. In C each file has its own and imports for itself, unless all define
+ * SOFTMAX_CY_UNIQUE_SYMBOL, before they include this header, as one name for the linker, and all but one define
+ * SOFTMAX_CY_NO_IMPORT too: then one import is enough. Files of C++ that do so share it with those of C.
+ */
+#if defined(SOFTMAX_CY_UNIQUE_SYMBOL)
+/** The name that the program has chosen. */
+#define softmax_cy SOFTMAX_CY_UNIQUE_SYMBOL
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern const softmax_cy_table *softmax_cy;
+#ifndef SOFTMAX_CY_NO_IMPORT
+const softmax_cy_table *softmax_cy = NULL;
+#endif
+#ifdef __cplusplus
+}
+#endif
+#elif defined(__cplusplus)
+/*
+ * What a template calls must be the same thing in each file that uses the template: the linker keeps one of them, with
+ * the pointer of that file. C++17 has inline variables for this; the static member of a template is one in C++11 too.
+ * A table of another layout would be another member: modules of different versions may share symbols.
+ */
+extern "C++" {
+template <int layout>
+struct softmax_cy_pointer {
+    static const softmax_cy_table *table;
+};
+template <int layout>
+const softmax_cy_table *softmax_cy_pointer<layout>::table = NULL;
+}
+/** The one of the program, under the name that it has in C. */
+static const softmax_cy_table *&softmax_cy = softmax_cy_pointer<1>::table;
+#elif defined(SOFTMAX_CY_NO_IMPORT)
+#error "SOFTMAX_CY_NO_IMPORT needs SOFTMAX_CY_UNIQUE_SYMBOL, the name of the pointer in the file that imports"
+#else
+/** The one of this file. */
 static const softmax_cy_table *softmax_cy = NULL;
+#endif
 
 /**
- * Fetch the table. To be called once in each source file that uses it, with the GIL.
+ * Fetch the table, with the GIL. May be called again, also while other threads use the table.
  *
  * @return 0, or -1 with an ImportError set: no softmax_cy is installed, or one that is older than this header.
  */
@@ -227,7 +267,8 @@ static inline int softmax_cy_import(void) {
                      SOFTMAX_CY_ABI_VERSION, table->library_version, table->abi_version);
         return -1;
     }
-    softmax_cy = table;
+    if (softmax_cy != table) /* or other threads may be reading what is written */
+        softmax_cy = table;
     return 0;
 }
 
