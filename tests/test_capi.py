@@ -444,6 +444,51 @@ def test_numba_callables_refuse_strides_that_are_no_whole_elements(numba_functio
     assert np.all(out == SENTINEL)
 
 
+@pytest.mark.parametrize("name", [name for name in POINTER_FUNCTIONS if name.endswith("f32")])
+def test_numba_callables_refuse_to_write_where_numpy_would_not(name, numba_functions, rng):
+    errors = importlib.import_module("numba").errors
+    function = getattr(numba_functions, name)
+    inputs = make_inputs(name, rng, 3, 4)
+    for array in inputs:
+        array.flags.writeable = False
+    assert function(*inputs, *make_outputs(name, 3, 4), 1.0) == Status.OK
+    outputs = make_outputs(name, 3, 4, SENTINEL)
+    for i, output in enumerate(outputs):
+        frozen = np.frombuffer(output.tobytes(), output.dtype).reshape(output.shape)
+        argument = ("losses", "grad")[i] if len(outputs) == 2 else "out"
+        with pytest.raises(errors.TypingError, match="an output is read-only, expected an array to write to") as raised:
+            function(*inputs, *outputs[:i], frozen, *outputs[i + 1 :], 1.0)
+        assert f"must_be_writable({argument})" in str(raised.value)
+        assert all(np.all(array == SENTINEL) for array in [*outputs, frozen])
+
+
+def test_numba_callables_refuse_a_constant_of_the_compiled_function(numba_functions):
+    numba = importlib.import_module("numba")
+    softmax = numba_functions.softmax_f32
+    constant = np.full((3, 3), SENTINEL, np.float32)
+
+    @numba.njit(nogil=True)
+    def into_a_constant(x):
+        return softmax(x, constant[::2], 1.0)
+
+    with pytest.raises(numba.errors.TypingError, match="an output is read-only"):
+        into_a_constant(np.zeros((2, 3), np.float32))
+    assert np.all(constant == SENTINEL)
+
+
+def test_numba_callables_in_functions_that_hold_the_gil(numba_functions):
+    numba = importlib.import_module("numba")
+    softmax = numba_functions.softmax_f32
+
+    @numba.njit
+    def in_place(x):
+        return softmax(x, x, 1.0)
+
+    x = np.zeros((1, 2), np.float32)
+    assert in_place(x) == Status.OK
+    assert np.all(x == 0.5)
+
+
 # ---- threads and processes ---------------------------------------------------------------------------------------
 
 

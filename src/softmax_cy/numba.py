@@ -1,8 +1,10 @@
-"""The C interface for functions that numba compiles: callable under ``@njit(nogil=True)``, on arrays.
+"""The C interface for functions that numba compiles: callable under ``@njit``, with the GIL or without, on arrays.
 
 Each function of `softmax_cy.ctypes_functions` is here under its name (``softmax_f32``, ``cross_entropy_and_grad_f64``,
 ...), with the arrays of its typed-memoryview form as arguments: two axes, rows first, one for what is a number a row,
-three for a Jacobian. They return a status, `softmax_cy.capi.Status`; anything but 0: nothing was written.
+three for a Jacobian. They return a status, `softmax_cy.capi.Status`; anything but 0: nothing was written. A read-only
+array to write to is an error of the compiler, ``numba.errors.TypingError``; arrays that are constants of a compiled
+function are read-only, too.
 
 >>> import numpy as np
 >>> from numba import njit
@@ -21,7 +23,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
+from numba import njit, types
+from numba.core.errors import TypingError
+from numba.extending import overload
 
 from softmax_cy._embedding import ctypes_functions
 from softmax_cy.capi import Status
@@ -47,11 +51,28 @@ def has_steps(array: Any) -> Any:
     return whole
 
 
+def must_be_writable(output: Any) -> None:
+    """Refuse to compile what would write where numba itself would not: a pointer does not know."""
+
+
+@overload(must_be_writable)
+def compiled_must_be_writable(output: Any) -> Any:
+    """What the compiler makes of it. Its message shows the line, with the name of the argument."""
+    if isinstance(output, types.Array) and not output.mutable:
+        raise TypingError(f"an output is read-only, expected an array to write to: {output}")
+
+    def nothing(output: Any) -> Any:
+        pass
+
+    return nothing
+
+
 def elementwise(function: Any) -> Any:
     """Softmax and log_softmax."""
 
     @njit(nogil=True)
     def call(x: Any, out: Any, scale: float) -> int:
+        must_be_writable(out)
         if x.shape != out.shape:
             return SHAPE_MISMATCH
         if not (has_steps(x) and has_steps(out)):
@@ -67,6 +88,7 @@ def reduction(function: Any) -> Any:
 
     @njit(nogil=True)
     def call(x: Any, out: Any, scale: float) -> int:
+        must_be_writable(out)
         rows, length = x.shape
         if out.shape != (rows,):
             return SHAPE_MISMATCH
@@ -82,6 +104,7 @@ def product(function: Any) -> Any:
 
     @njit(nogil=True)
     def call(v: Any, y: Any, out: Any, scale: float) -> int:
+        must_be_writable(out)
         if v.shape != out.shape or y.shape != out.shape:
             return SHAPE_MISMATCH
         if not (has_steps(v) and has_steps(y) and has_steps(out)):
@@ -110,6 +133,7 @@ def jacobian(function: Any) -> Any:
 
     @njit(nogil=True)
     def call(y: Any, out: Any, scale: float) -> int:
+        must_be_writable(out)
         rows, length = y.shape
         if out.shape != (rows, length, length):
             return SHAPE_MISMATCH
@@ -136,6 +160,8 @@ def loss(function: Any) -> Any:
 
     @njit(nogil=True)
     def call(x: Any, target: Any, losses: Any, grad: Any, grad_scale: float) -> int:
+        must_be_writable(losses)
+        must_be_writable(grad)
         rows, length = x.shape
         if target.shape != (rows,) or losses.shape != (rows,) or grad.shape != x.shape:
             return SHAPE_MISMATCH
