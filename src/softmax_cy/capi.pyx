@@ -50,6 +50,8 @@ class Status(enum.IntEnum):
 
 cdef enum:
     MOST_AXES = 3
+    MOST_TERMS = 2 * MOST_AXES
+    MOST_STEPS = 1000       # of a search for a common element: a tenth of a millisecond
 
 
 cdef struct Operand:
@@ -122,17 +124,15 @@ cdef inline Operand view(const void *data, int ndim, const Py_ssize_t *shape, co
 # ---- where operands lie ------------------------------------------------------------------------------------------
 
 cdef inline bint stretch(
-    const Operand *operand, int without, Py_ssize_t size, Py_ssize_t *begin, Py_ssize_t *end
+    const Operand *operand, Py_ssize_t size, Py_ssize_t *begin, Py_ssize_t *end
 ) noexcept nogil:
-    """The addresses that its elements lie between, leaving one axis out; False if there are no such addresses."""
+    """The addresses that its elements lie between; False if there are no such addresses."""
     cdef Py_ssize_t span
     cdef int d
     cdef bint fits = operand.fits
     begin[0] = <Py_ssize_t> operand.data
     end[0] = begin[0] + size
     for d in range(operand.ndim):
-        if d == without:
-            continue
         fits &= not multiply_overflows(operand.counts[d] - 1, operand.strides[d], &span)
         fits &= operand.strides[d] >= -PY_SSIZE_T_MAX
         if span < 0:
@@ -184,22 +184,89 @@ cdef inline bint same_elements(const Operand *a, const Operand *b) noexcept nogi
     return True
 
 
-cdef bint interleave(const Operand *a, Py_ssize_t a_size, const Operand *b, Py_ssize_t b_size) noexcept nogil:
-    """Whether each has its own part of a common period, as columns of one matrix and members of a struct have."""
-    cdef Py_ssize_t a_begin, a_end, b_begin, b_end, period, ahead
-    cdef int d
-    for d in range(min(a.ndim, b.ndim)):
-        period = abs_(a.strides[d])
-        if period == 0 or a.strides[d] != b.strides[d]:
+cdef struct Sums:
+    # Of some multiples of each stride, from none to `most`. Strides are positive and each is smaller than the last one.
+    int terms
+    Py_ssize_t[MOST_TERMS] strides
+    Py_ssize_t[MOST_TERMS] most
+    Py_ssize_t[MOST_TERMS + 1] largest      # of the sums from each term on
+    int steps                               # that a search may still take
+
+
+cdef bint add_terms(Sums *sums, const Operand *operand) noexcept nogil:
+    """One for each axis; False if a sum is no number."""
+    cdef Py_ssize_t stride
+    cdef int d, k, later
+    for d in range(operand.ndim):
+        stride = abs_(operand.strides[d])
+        if stride == 0 or operand.counts[d] == 1:
             continue
-        stretch(a, d, a_size, &a_begin, &a_end)
-        stretch(b, d, b_size, &b_begin, &b_end)
-        ahead = (b_begin - a_begin) % period
-        if ahead < 0:
-            ahead += period
-        if a_end - a_begin <= ahead and b_end - b_begin <= period - ahead:
+        k = 0
+        while k < sums.terms and sums.strides[k] > stride:
+            k += 1
+        if k == sums.terms or sums.strides[k] != stride:
+            for later in range(sums.terms, k, -1):
+                sums.strides[later] = sums.strides[later - 1]
+                sums.most[later] = sums.most[later - 1]
+            sums.terms += 1
+            sums.strides[k] = stride
+            sums.most[k] = 0
+        if add_overflows(sums.most[k], operand.counts[d] - 1, &sums.most[k]):
+            return False
+    return True
+
+
+cdef inline Py_ssize_t greatest_common_divisor(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    while b:
+        a, b = b, a % b
+    return a
+
+
+cdef bint has_sum_between(Sums *sums, int k, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
+    """Whether one of the sums from term k on is not below low and not above high. True if that takes too long."""
+    cdef Py_ssize_t period = 0, times, stride, below
+    cdef int m
+    if high < 0 or low > sums.largest[k]:
+        return False
+    if low <= 0 or high >= sums.largest[k]:
+        return True
+    # The terms from k to m add up to a multiple of their common divisor, the others to no more than their largest sum.
+    for m in range(k, sums.terms):
+        period = greatest_common_divisor(sums.strides[m], period)
+        if high - high % period < low - sums.largest[m + 1]:
+            return False
+    sums.steps -= 1
+    if sums.steps < 0:
+        return True
+    stride = sums.strides[k]
+    below = low - sums.largest[k + 1]
+    for times in range((below + stride - 1) // stride if below > 0 else 0, min(sums.most[k], high // stride) + 1):
+        if has_sum_between(sums, k + 1, low - times * stride, high - times * stride):
             return True
     return False
+
+
+cdef bint have_bytes_in_common(
+    const Operand *a, Py_ssize_t a_size, const Operand *b, Py_ssize_t b_size
+) noexcept nogil:
+    """Whether an element of one overlaps an element of the other. True if that takes too long to find out."""
+    # Counted from the first element of a and back from the last one of b, they lie at sums of multiples of strides.
+    cdef Sums sums
+    cdef Py_ssize_t a_begin, a_end, b_begin, b_end, distance, largest
+    cdef int k
+    memset(&sums, 0, sizeof(Sums))
+    sums.steps = MOST_STEPS
+    stretch(a, a_size, &a_begin, &a_end)
+    stretch(b, b_size, &b_begin, &b_end)
+    if not add_terms(&sums, a) or not add_terms(&sums, b) or subtract_overflows(b_end, a_begin, &distance):
+        return True
+    for k in range(sums.terms - 1, -1, -1):
+        if (
+            multiply_overflows(sums.most[k], sums.strides[k], &largest)
+            or add_overflows(largest, sums.largest[k + 1], &sums.largest[k])
+        ):
+            return True
+    return has_sum_between(&sums, 0, distance - a_size - b_size + 1, distance - 1)
 
 
 cdef inline int check_output(const Operand *out, Py_ssize_t size) noexcept nogil:
@@ -207,7 +274,7 @@ cdef inline int check_output(const Operand *out, Py_ssize_t size) noexcept nogil
     cdef Py_ssize_t begin, end
     if out.data == NULL:
         return SOFTMAX_CY_NULL_POINTER
-    if not stretch(out, -1, size, &begin, &end):
+    if not stretch(out, size, &begin, &end):
         return SOFTMAX_CY_BAD_STRIDE
     if not is_nested(out, size) and not is_nested_in_some_order(out, size):
         return SOFTMAX_CY_OVERLAP
@@ -221,12 +288,12 @@ cdef inline int check_beside(
     cdef Py_ssize_t x_begin, x_end, begin, end
     if x.data == NULL:
         return SOFTMAX_CY_NULL_POINTER
-    if not stretch(x, -1, x_size, &x_begin, &x_end):
+    if not stretch(x, x_size, &x_begin, &x_end):
         return SOFTMAX_CY_BAD_STRIDE
-    stretch(out, -1, size, &begin, &end)
-    if x_end <= begin or end <= x_begin or in_place and same_elements(x, out) or interleave(x, x_size, out, size):
+    stretch(out, size, &begin, &end)
+    if x_end <= begin or end <= x_begin or in_place and same_elements(x, out):
         return SOFTMAX_CY_OK
-    return SOFTMAX_CY_OVERLAP
+    return SOFTMAX_CY_OVERLAP if have_bytes_in_common(x, x_size, out, size) else SOFTMAX_CY_OK
 
 
 cdef inline bint is_plain_row(const Operand *operand, Py_ssize_t size) noexcept nogil:
