@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -271,3 +272,53 @@ def test_a_variant_that_is_not_there_is_an_import_error_in_c_too(tmp_path):
 def test_flags_on_the_command_line(tmp_path):
     said = run([sys.executable, "-m", "softmax_cy", "--cflags", "--ldflags", "--examples"], tmp_path)
     assert said.splitlines() == [_embedding.compiler_flags(), _embedding.linker_flags(), str(EXAMPLES)]
+
+
+STATIC = {"Py_ENABLE_SHARED": 0, "LIBDIR": None, "LIBPL": "/config", "LDVERSION": "3.11", "SYSLIBS": None}
+
+
+def with_config(monkeypatch, **variables):
+    """Another Python as sysconfig sees it."""
+    real = sysconfig.get_config_var
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: variables[name] if name in variables else real(name))
+
+
+@pytest.mark.parametrize(
+    ("variables", "flags"),
+    [
+        ({"LIBS": "-ldl"}, "-L/config -lpython3.11 -ldl -Wl,-export-dynamic"),
+        ({"LIBS": None, "LIBDIR": "/lib"}, "-L/config -L/lib -Wl,-rpath,/lib -lpython3.11 -Wl,-export-dynamic"),
+        (
+            {"LIBS": "-framework A -framework B", "LINKFORSHARED": "-Wl,-stack_size,1 -framework C", "LIBPL": None},
+            "-lpython3.11 -framework A -framework B -Wl,-stack_size,1 -framework C",
+        ),
+        ({"LIBS": "", "LINKFORSHARED": None, "LDVERSION": None, "VERSION": "311"}, "-L/config -lpython311"),
+        ({"Py_ENABLE_SHARED": 1, "LIBDIR": "/lib", "LIBS": ""}, "-L/lib -Wl,-rpath,/lib -lpython3.11"),
+        ({"Py_ENABLE_SHARED": 1, "LIBS": None}, "-lpython3.11"),
+    ],
+)
+def test_linker_flags_of_other_pythons(variables, flags, monkeypatch):
+    with_config(monkeypatch, **{"LINKFORSHARED": "-Xlinker -export-dynamic", **STATIC, **variables})
+    assert _embedding.linker_flags() == flags
+
+
+def test_a_program_that_holds_python_itself(tmp_path, monkeypatch):
+    """Extension modules find the functions of Python in the program."""
+    config = Path(sysconfig.get_config_var("LIBPL") or "")
+    if not list(config.glob("libpython*.a")) or list(config.glob("libpython*.so")):
+        pytest.skip("this Python has no static library, or a shared one beside it")
+    with_config(monkeypatch, Py_ENABLE_SHARED=0)
+    program = compiled(EXAMPLES / "c/first.c", tmp_path, ["cc"])
+    assert "libpython" not in run(["ldd", program], tmp_path)
+    assert run([program], tmp_path).startswith("0.0900 0.2447 0.6652\n")
+
+
+def test_importing_changes_no_prototype_that_others_use(tmp_path):
+    code = """
+import ctypes
+functions = [ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer]
+before = [(function.restype, function.argtypes) for function in functions]
+import softmax_cy
+assert [(function.restype, function.argtypes) for function in functions] == before
+"""
+    run([sys.executable, "-c", code], tmp_path)

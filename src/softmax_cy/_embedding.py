@@ -34,10 +34,10 @@ class Function(NamedTuple):
 
 def functions() -> Mapping[str, Function]:
     """All that have no argument but numbers and pointers."""
-    name_of = ctypes.pythonapi.PyCapsule_GetName
-    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
-    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    # Prototypes of our own: whoever else uses ctypes.pythonapi has theirs.
+    python = ctypes.pythonapi
+    name_of = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", python))
+    pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
     found = {}
     for name, capsule in sorted(capi.__pyx_capi__.items()):
         declaration = name_of(capsule)
@@ -87,6 +87,12 @@ def linker_flags() -> str:
     import sysconfig
 
     value = sysconfig.get_config_var
-    libraries = value("LIBDIR") if value("Py_ENABLE_SHARED") else value("LIBPL")
-    flags = f"-L{libraries} -Wl,-rpath,{libraries} -lpython{value('LDVERSION')} {value('LIBS')} {value('SYSLIBS')}"
-    return " ".join(dict.fromkeys(flags.split()))
+    static = not value("Py_ENABLE_SHARED")
+    folders = [folder for folder in (static and value("LIBPL"), value("LIBDIR")) if folder]
+    flags = [f"-L{folder}" for folder in folders]
+    if value("LIBDIR"):
+        flags.append(f"-Wl,-rpath,{value('LIBDIR')}")
+    flags.append(f"-lpython{value('LDVERSION') or value('VERSION')}")
+    # A program that holds Python itself shows its functions to extension modules.
+    flags += [value(name) or "" for name in ("LIBS", "SYSLIBS", *(["LINKFORSHARED"] if static else []))]
+    return " ".join(" ".join(flags).split()).replace("-Xlinker ", "-Wl,")
