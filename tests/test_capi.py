@@ -385,6 +385,14 @@ def test_views_of_nothing(view_callers):
     target = np.array([0, 2])
     assert view_callers.cross_entropy_and_grad_view_f64(x, target, losses, None, 1.0) == Status.OK
     assert same_bits([losses], [softmax_cy.cross_entropy(x, target, reduction="none")])
+    for arguments in ((None, target, losses), (x, None, losses), (x, target, None)):
+        assert view_callers.cross_entropy_and_grad_view_f64(*arguments, None, 1.0) == Status.SHAPE_MISMATCH
+    assert view_callers.logsumexp_view_f64(None, None, 1.0) == Status.OK
+    assert view_callers.logsumexp_view_f64(x, None, 1.0) == Status.SHAPE_MISMATCH
+    for vjp in (view_callers.softmax_vjp_view_f64, view_callers.softmax_jvp_view_f64):
+        assert vjp(None, x, np.empty_like(x), 1.0) == Status.SHAPE_MISMATCH
+        assert vjp(x, None, np.empty_like(x), 1.0) == Status.SHAPE_MISMATCH
+    assert view_callers.softmax_jacobian_view_f64(x, None, 1.0) == Status.SHAPE_MISMATCH
 
 
 def test_views_with_strides_that_are_no_whole_elements(view_callers):

@@ -169,6 +169,8 @@ cdef int cross_entropy_and_grad_f64(
 
 # ---- typed memoryviews -------------------------------------------------------------------------------------------
 
+# A view that is None has no elements: as `grad` it asks for no gradient, elsewhere it is a matrix without rows.
+
 cdef int softmax_view_f32(const float[:, :] x, float[:, :] out, double scale) noexcept nogil
 cdef int softmax_view_f64(const double[:, :] x, double[:, :] out, double scale) noexcept nogil
 
