@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import venv
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,12 @@ WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 STACK = 128 * 1024  # what the guide asks for
 
 SESSIONS = re.findall(r"^```console\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
-NEEDS = {"/numba": ["numba", "sklearn"], "/cffi": ["cffi", "sklearn"], "/cython": ["Cython"]}
+NEEDS = {
+    "/numba": ["numba", "sklearn"],
+    "/cffi": ["cffi", "sklearn"],
+    "/cython": ["Cython"],
+    "/package": ["setuptools"],
+}
 
 
 def environment(**variables):
@@ -63,8 +69,8 @@ def test_every_example_is_in_the_guide():
 
 def test_the_guide_quotes_the_examples():
     files = [path.read_text() for path in EXAMPLES.glob("*/*") if path.is_file()]
-    quotations = re.findall(r"^```(?:c|cpp|cython|python)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
-    assert len(quotations) > 6
+    quotations = re.findall(r"^```(?:c|cpp|cython|python|toml)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+    assert len(quotations) > 10
     for quotation in quotations:
         assert any(quotation in text for text in files), quotation
 
@@ -74,6 +80,43 @@ def test_the_guide_names_every_function_and_status():
         assert f"`{name}`" in GUIDE
     for status in softmax_cy.capi.Status:
         assert f"| {status.value} | `SOFTMAX_CY_{status.name}` |" in GUIDE
+
+
+# ---- where Python finds the package ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def virtual_environment(tmp_path_factory):
+    """One in which softmax_cy is installed, as far as an interpreter can tell."""
+    folder = tmp_path_factory.mktemp("virtual") / "environment"
+    venv.create(folder)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "elsewhere.pth").write_text("\n".join(path for path in sys.path if Path(path).is_dir()))
+    return folder
+
+
+def without_python_path(path):
+    """The variables of a process that nobody has told about an environment but by its PATH."""
+    variables = {**os.environ, "PATH": str(path)}
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+        variables.pop(name, None)
+    return variables
+
+
+def test_a_program_finds_the_environment_it_is_told(virtual_environment, tmp_path):
+    program = compiled(EXAMPLES / "c/in_environment.c", tmp_path, ["cc"])
+    command = [program, virtual_environment / "bin/python"]
+    done = subprocess.run(command, env=without_python_path("/nowhere"), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "ok: 0.0900 0.2447 0.6652\n"), done.stderr
+
+
+def test_a_program_finds_the_environment_on_the_path(virtual_environment, tmp_path):
+    program = compiled(EXAMPLES / "c/first.c", tmp_path, ["cc"])
+    variables = without_python_path(virtual_environment / "bin")
+    done = subprocess.run([program], env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([program], env=without_python_path("/nowhere"), capture_output=True, text=True, check=False)
+    assert "No module named 'softmax_cy'" in done.stderr
 
 
 # ---- the header --------------------------------------------------------------------------------------------------
