@@ -23,6 +23,7 @@ from benchmarks import machine
 from benchmarks.timing import no_garbage_collection
 
 COLUMNS = 10
+LENGTHS = [4, 10, 20, 50, 100]  # of rows, one by one and at once
 FEW = 1000  # rows that a first-level cache holds
 MANY = 1_000_000
 ROUNDS = 31
@@ -117,6 +118,23 @@ def lead(module: ModuleType) -> tuple[float, float, float]:
     return tuple(1e9 / MANY * min(column) for column in zip(*samples, strict=True))
 
 
+def batches(module: ModuleType) -> list[tuple[float, float]]:
+    """Nanoseconds a row of each length: one by one, and with all in one call."""
+    found = []
+    for length in LENGTHS:
+        x = np.random.default_rng(3).standard_normal((FEW, length), dtype=np.float32)
+        one_by_one, at_once = np.empty_like(x), np.empty_like(x)
+        repeats = 50
+        samples = [
+            (seconds(module.through_table, x, one_by_one, repeats), seconds(module.in_one_call, x, at_once, repeats))
+            for _ in range(ROUNDS)
+        ]
+        assert (one_by_one == at_once).all()
+        per_row = 1e9 / (repeats * FEW)
+        found.append(tuple(per_row * statistics.median(column) for column in zip(*samples, strict=True)))
+    return found
+
+
 def main() -> int:
     """Measure, print, and judge."""
     for name, value in machine.describe([]).items():
@@ -127,11 +145,14 @@ def main() -> int:
     with no_garbage_collection():
         kernel, more = overhead(module)
         ours, theirs, alone = lead(module)
+        batched = batches(module)
     print(f"\none row of {COLUMNS} float32: the kernel {kernel:.1f} ns, a call through the table {more:.1f} ns more")
     print(
         f"{MANY:,} rows of {COLUMNS}, one by one: from C {ours:.1f} ns a row, torch from Python {theirs:.0f} ns a row "
         f"({alone:.0f} ns for its call alone, {alone / ours:.0f} times)"
     )
+    for length, (one_by_one, at_once) in zip(LENGTHS, batched, strict=True):
+        print(f"{FEW} rows of {length}: one by one {one_by_one:.1f} ns a row, in one call {at_once:.1f} ns a row")
     within = more <= MOST_OVERHEAD, theirs / ours >= LEAST_LEAD
     print(f"overhead at most {MOST_OVERHEAD:.0f} ns: {'met' if within[0] else 'missed'}")
     print(f"at least {LEAST_LEAD:.0f} times as fast: {theirs / ours:.0f} times, {'met' if within[1] else 'missed'}")
