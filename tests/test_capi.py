@@ -201,6 +201,15 @@ def test_rows_of_nothing():
         target = np.zeros(3, np.int64)
         assert call(f"cross_entropy_and_grad_{suffix}", [x, target], [out, x.copy()]) == Status.BAD_TARGET
         assert np.all(out == -np.inf)
+        logsumexp = softmax_cy.ctypes_functions[f"logsumexp_{suffix}"].as_ctypes()
+        here = out.ctypes.data_as(logsumexp.argtypes[5])
+        out[:] = SENTINEL
+        assert logsumexp(3, 0, None, 0, 1, here, 1, 1.0) == Status.OK
+        assert np.all(out == -np.inf)
+        assert logsumexp(3, 0, None, 0, 1, None, 1, 1.0) == Status.NULL_POINTER
+        assert logsumexp(0, 0, None, 0, 1, None, 1, 0.0) == Status.BAD_SCALE
+        entropy = softmax_cy.ctypes_functions[f"cross_entropy_and_grad_{suffix}"].as_ctypes()
+        assert entropy(3, 0, None, 0, 1, None, 1, None, 1, None, 0, 1, 1.0) == Status.BAD_TARGET
 
 
 def test_cross_entropy_without_a_gradient(rng):

@@ -4,8 +4,8 @@
 #   NAME_view_f32, NAME_view_f64    typed memoryviews, of any strides
 #
 # The parameters are those of the header softmax_cy.h, which says what each function does and what each status means.
-# All of them may be called by any thread; they allocate nothing, take no lock and start no thread. Names and
-# signatures are kept from version to version.
+# All of them may be called by any thread; they take no lock, start no thread and allocate nothing but thread-local
+# memory on a thread's first call. Names and signatures are kept from version to version.
 
 from libc.stdint cimport int64_t
 

@@ -1,8 +1,8 @@
 """The family for callers without Python: from Cython, C, C++, cffi, ctypes and numba.
 
 Design:
-1. Plain functions over the table of kernels: no object, no allocation, no lock, nothing that is written after import.
-   A thread that Python has never seen may call them.
+1. Plain functions over the table of kernels: no object, no allocation but the kernels' thread-local scratch, no lock,
+   nothing that is written after import. A thread that Python has never seen may call them.
 2. Everything is checked before anything is written, and a status tells what was wrong. Where the face would copy
    an array that overlaps the result, a function here refuses it.
 3. What is a row in a caller's memory is an axis of an `Operand`; strides count bytes from there on.

@@ -2,8 +2,11 @@
  * @file softmax_cy.h
  * @brief Softmax and its derivatives for C and C++: a table of functions, fetched once, that need no Python afterwards.
  *
- * Call softmax_cy_import() once, with the GIL; it sets `softmax_cy`. Whatever hangs from that may then be called by any
- * thread, with or without the GIL, for as long as Python is not finalized. The functions allocate nothing, take no lock, start no thread and write to nothing but their outputs.
+ * Call softmax_cy_import() once, holding the GIL; it sets `softmax_cy`. Whatever hangs from that may then be called by
+ * any thread, with or without the GIL, for as long as Python is not finalized. The functions take no lock, start no
+ * thread, write to nothing but their outputs and allocate nothing, but for the thread-local memory that the C library
+ * gives to a thread on its first call. What a call reads must not change meanwhile, or its results mean nothing; a
+ * target that does is never used as an index outside its row.
  *
  * Matrices have `rows` rows of `length` elements. Strides count elements, not bytes, and may be negative, or zero for
  * inputs. A function that returns anything but SOFTMAX_CY_OK has written nothing.
@@ -241,7 +244,7 @@ static const softmax_cy_table *softmax_cy = NULL;
 #endif
 
 /**
- * Fetch the table, with the GIL. May be called again, also while other threads use the table.
+ * Fetch the table, holding the GIL. May be called again, also while other threads use the table.
  *
  * @return 0, or -1 with an ImportError set: no softmax_cy is installed, or one that is older than this header.
  */
