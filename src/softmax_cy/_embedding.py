@@ -88,8 +88,7 @@ def linker_flags() -> str:
 
     value = sysconfig.get_config_var
     static = not value("Py_ENABLE_SHARED")
-    folders = [folder for folder in (static and value("LIBPL"), value("LIBDIR")) if folder]
-    flags = [f"-L{folder}" for folder in folders]
+    flags = [f"-L{path}" for path in (static and value("LIBPL"), value("LIBDIR")) if path]
     if value("LIBDIR"):
         flags.append(f"-Wl,-rpath,{value('LIBDIR')}")
     flags.append(f"-lpython{value('LDVERSION') or value('VERSION')}")

@@ -224,7 +224,7 @@ cdef inline Py_ssize_t greatest_common_divisor(Py_ssize_t a, Py_ssize_t b) noexc
 
 cdef bint has_sum_between(Sums *sums, int k, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
     """Whether one of the sums from term k on is not below low and not above high. True if that takes too long."""
-    cdef Py_ssize_t period = 0, times, stride, below
+    cdef Py_ssize_t period = 0, times, stride, least = 0
     cdef int m
     if high < 0 or low > sums.largest[k]:
         return False
@@ -239,8 +239,9 @@ cdef bint has_sum_between(Sums *sums, int k, Py_ssize_t low, Py_ssize_t high) no
     if sums.steps < 0:
         return True
     stride = sums.strides[k]
-    below = low - sums.largest[k + 1]
-    for times in range((below + stride - 1) // stride if below > 0 else 0, min(sums.most[k], high // stride) + 1):
+    if low > sums.largest[k + 1]:
+        least = 1 + (low - sums.largest[k + 1] - 1) // stride
+    for times in range(least, min(sums.most[k], high // stride) + 1):
         if has_sum_between(sums, k + 1, low - times * stride, high - times * stride):
             return True
     return False
