@@ -5,11 +5,14 @@ Design:
    the number of threads.
 2. Threads are used where they pay, judged by the estimated time of the call, not by its number of rows. What would be
    over before a sleeping thread has woken up stays on the caller's.
-3. libgomp hangs in a forked child whose parent had started its threads. Such a child stays serial.
+3. libgomp hangs in a forked child whose parent had started its threads, for whichever library. Forked children are
+   serial.
 4. A limit that threadpoolctl sets lowers what OpenMP reports; a report below the one at import is therefore obeyed.
 """
 
 import os
+
+from softmax_cy._process import FORKED_WITH_OPENMP
 
 from cpython.number cimport PyIndex_Check
 from cython.parallel cimport prange
@@ -27,8 +30,20 @@ cdef extern from *:
     #define SOFTMAX_CY_OPENMP 0
     #define omp_get_max_threads() 1
     #endif
+
+    static int softmax_cy_forked = 0;
+    #ifdef _WIN32
+    #define watch_forks() 0
+    #else
+    #include <pthread.h>
+    static void softmax_cy_after_fork(void) { softmax_cy_forked = 1; }
+    /* Unlike os.register_at_fork this sees what C forks, too. */
+    static int watch_forks(void) { return pthread_atfork(NULL, NULL, softmax_cy_after_fork); }
+    #endif
     """
     const bint SOFTMAX_CY_OPENMP
+    bint forked "softmax_cy_forked"
+    int watch_forks()
     int omp_get_max_threads() noexcept nogil
 
 cdef enum:
@@ -39,17 +54,10 @@ cdef double WORTH_A_THREAD = 2e4        # nanoseconds of work for each thread
 
 cdef int openmp_limit_at_import = omp_get_max_threads()
 cdef int chosen_threads = 0     # by set_num_threads; 0: nobody chose
-cdef bint threads_started = False
-cdef bint forked_after_start = False
 
-
-def _after_fork_in_child():
-    global forked_after_start
-    forked_after_start = threads_started
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+forked = FORKED_WITH_OPENMP
+if watch_forks():
+    raise MemoryError("no memory to watch for forks")
 
 
 cdef int checked(object num_threads, str name) except -1:
@@ -147,7 +155,7 @@ cdef int requested_threads(object num_threads) except -1:
         threads = checked(num_threads, "num_threads")
     else:
         threads = chosen_threads if chosen_threads else default_threads
-    if not SOFTMAX_CY_OPENMP or forked_after_start:
+    if not SOFTMAX_CY_OPENMP or forked:
         return 1
     if threads > 1:
         limit = omp_get_max_threads()
@@ -165,7 +173,6 @@ cdef int worthwhile(int threads, Py_ssize_t items, double nanoseconds) noexcept:
 
 cdef void run(Task task, const void *context, Py_ssize_t items, int threads, double nanoseconds) noexcept:
     """Run the task over all items, which one thread would take about `nanoseconds` for."""
-    global threads_started
     cdef int part
     if nanoseconds < RELEASE_GIL_ABOVE:
         task(context, 0, items)
@@ -175,7 +182,6 @@ cdef void run(Task task, const void *context, Py_ssize_t items, int threads, dou
         with nogil:
             task(context, 0, items)
         return
-    threads_started = True
     with nogil:
         for part in prange(threads, num_threads=threads, schedule="static", chunksize=1):
             task(context, share(items, part, threads), share(items, part + 1, threads))
