@@ -23,15 +23,14 @@ def default_afterwards():
     softmax_cy.set_num_threads(None)
 
 
-def threads_in(**environment):
+SAY = "import softmax_cy; print(softmax_cy.get_num_threads())"
+
+
+def threads_in(program=SAY, **environment):
     """What get_num_threads says in a fresh interpreter."""
-    clean = {key: value for key, value in os.environ.items() if not key.endswith("NUM_THREADS")}
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_", "SOFTMAX_CY_NUM"))}
     return subprocess.run(
-        [sys.executable, "-c", "import softmax_cy; print(softmax_cy.get_num_threads())"],
-        env={**clean, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", program], env={**clean, **environment}, capture_output=True, text=True, check=False
     )
 
 
@@ -90,6 +89,48 @@ def test_affinity_is_respected():
         assert _threads.available_cpus() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+ON_ONE_CPU = f"""
+import os, sys
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+os.execv(sys.executable, [sys.executable, "-c", {SAY!r}])
+"""
+BINDING = [
+    {"OMP_PROC_BIND": "true"},
+    {"OMP_PROC_BIND": "spread,close"},
+    {"OMP_PLACES": "cores"},
+    {"OMP_PLACES": "threads", "OMP_PROC_BIND": "close"},
+    {"OMP_PLACES": "sockets"},
+    {"OMP_PLACES": "threads", "OMP_PROC_BIND": "false"},
+    {"GOMP_CPU_AFFINITY": "0-1023"},
+]
+
+
+@needs_openmp
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+@pytest.mark.parametrize("environment", BINDING, ids=str)
+def test_the_cpus_are_counted_that_openmp_binds_threads_to(environment):
+    """OpenMP binds the first thread, too, as soon as it is loaded: the affinity of that is no longer the process's."""
+    if _threads.available_cpus() < 2:
+        pytest.skip("one CPU leaves nothing to bind to")
+    given = f"{_threads.available_cpus()}\n"
+    assert threads_in(**environment).stdout == given
+    assert threads_in(ON_ONE_CPU, **environment).stdout == "1\n"
+
+
+@needs_openmp
+def test_the_cpus_are_counted_that_torch_had_openmp_bind_threads_to():
+    given = f"{_threads.available_cpus()}\n"
+    assert threads_in(f"import torch; {SAY}", OMP_PROC_BIND="true").stdout == given
+
+
+@needs_openmp
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+@pytest.mark.parametrize("name", ["OMP_PLACES", "GOMP_CPU_AFFINITY"])
+def test_one_cpu_to_bind_threads_to_is_one_thread(name):
+    cpu = min(os.sched_getaffinity(0))
+    assert threads_in(**{name: f"{{{cpu}}}" if name == "OMP_PLACES" else str(cpu)}).stdout == "1\n"
 
 
 def _softmax_of_ones(shape):

@@ -7,13 +7,15 @@ Design:
    over before a sleeping thread has woken up stays on the caller's.
 3. libgomp hangs in a forked child whose parent had started its threads, for whichever library. Forked children are
    serial.
-4. A limit that threadpoolctl sets lowers what OpenMP reports; a report below the one at import is therefore obeyed.
+4. Where OpenMP binds threads to CPUs, the affinity of the calling thread is one CPU: counted are all it binds to.
+5. A limit that threadpoolctl sets lowers what OpenMP reports; a report below the one at import is therefore obeyed.
 """
 
 import os
 
 from softmax_cy._process import FORKED_WITH_OPENMP
 
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.number cimport PyIndex_Check
 from cython.parallel cimport prange
 
@@ -30,6 +32,15 @@ cdef extern from *:
     #define SOFTMAX_CY_OPENMP 0
     #define omp_get_max_threads() 1
     #endif
+    #if defined(_OPENMP) && _OPENMP >= 201511
+    static int binds_threads(void) { return omp_get_proc_bind() != omp_proc_bind_false; }
+    #else
+    #define binds_threads() 0
+    #define omp_get_num_procs() 0
+    #define omp_get_num_places() 0
+    #define omp_get_place_num_procs(place) ((void)(place), 0)
+    #define omp_get_place_proc_ids(place, cpus) ((void)(place), (void)(cpus))
+    #endif
 
     static int softmax_cy_forked = 0;
     #ifdef _WIN32
@@ -45,6 +56,11 @@ cdef extern from *:
     bint forked "softmax_cy_forked"
     int watch_forks()
     int omp_get_max_threads() noexcept nogil
+    int omp_get_num_procs()
+    bint binds_threads()
+    int omp_get_num_places()
+    int omp_get_place_num_procs(int place)
+    void omp_get_place_proc_ids(int place, int *cpus)
 
 cdef enum:
     MAX_THREADS = 1024
@@ -70,10 +86,29 @@ cdef int checked(object num_threads, str name) except -1:
     return <int> min(threads, MAX_THREADS)
 
 
+cdef int bound_cpus() except -1:
+    """The number of CPUs to which OpenMP binds threads, or 0 where it leaves them alone."""
+    cdef int place, size, i
+    cdef int *ids
+    if not binds_threads():
+        return 0
+    cpus = set()
+    for place in range(omp_get_num_places()):
+        size = omp_get_place_num_procs(place)
+        ids = <int *> PyMem_Malloc(size * sizeof(int))
+        if ids == NULL:
+            raise MemoryError
+        omp_get_place_proc_ids(place, ids)
+        cpus.update([ids[i] for i in range(size)])
+        PyMem_Free(ids)
+    # GOMP_CPU_AFFINITY may name CPUs that there are not.
+    return min(len(cpus), omp_get_num_procs())
+
+
 def available_cpus():
     """The number of CPUs that this process may use, by its affinity and its control group's quota."""
     try:
-        cpus = len(os.sched_getaffinity(0))
+        cpus = bound_cpus() or len(os.sched_getaffinity(0))
     except AttributeError:
         cpus = os.cpu_count() or 1
     try:
