@@ -77,6 +77,9 @@ fuzz: $(VENV)/installed $(VENV)/test-requirements  ## arbitrary arguments at eve
 huge: $(VENV)/installed $(VENV)/test-requirements  ## arrays of more than 2**31 elements: 9 GB of memory, minutes
 	$(BIN)/python -m pytest -m huge tests/test_huge.py
 
+guard: $(VENV)/installed $(VENV)/test-requirements  ## no access out of bounds: millions of calls beside guard pages (half an hour)
+	$(BIN)/python -m pytest -m guard tests/test_guard.py
+
 race: $(VENV)/installed $(VENV)/race-requirements  ## beside torch, oneDNN, ONNX Runtime, JAX, SciPy, NumPy: make race ARGS="--select softmax"
 	$(BIN)/python -m benchmarks.race $(ARGS)
 
@@ -125,4 +128,4 @@ charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and the table of
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint sanitize fuzz huge race accuracy exhaustive vectors golden golden-clang sanitize-c embedding bench bench-quick bench-compare report charts clean
+.PHONY: help demo test lint sanitize fuzz huge guard race accuracy exhaustive vectors golden golden-clang sanitize-c embedding bench bench-quick bench-compare report charts clean
