@@ -1,6 +1,5 @@
 """How many threads a call uses, and that they stay out of trouble."""
 
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -131,19 +130,6 @@ def test_the_cpus_are_counted_that_torch_had_openmp_bind_threads_to():
 def test_one_cpu_to_bind_threads_to_is_one_thread(name):
     cpu = min(os.sched_getaffinity(0))
     assert threads_in(**{name: f"{{{cpu}}}" if name == "OMP_PLACES" else str(cpu)}).stdout == "1\n"
-
-
-def _softmax_of_ones(shape):
-    return float(softmax(np.ones(shape, np.float32), num_threads=2)[0, 0])
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_does_not_hang():
-    shape = (2000, 2000)
-    assert _softmax_of_ones(shape) == pytest.approx(1 / 2000)
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert pool.apply_async(_softmax_of_ones, (shape,)).get(timeout=60) == pytest.approx(1 / 2000)
 
 
 def test_python_threads_at_once(rng):
