@@ -101,6 +101,8 @@ OPERATIONS = [
     Operation("softmax", ("where",)),
     Operation("softmax", ("where",), options={"scale": 0.3}),
     Operation("softmax", out="in place"),
+    Operation("softmax", options={"dtype": np.dtype("f2")}),
+    Operation("log_softmax", ("where",), options={"dtype": np.dtype("f4")}),
     Operation("log_softmax"),
     Operation("log_softmax", ("where",), options={"scale": 0.3}),
     Operation("log_softmax", out="in place"),
@@ -206,7 +208,7 @@ class Caller:
         """One call."""
         operation, dtype, (first, second, third) = case.operation, case.dtype, case.layouts
         x = self.place(0, case, first, dtype, self.values[dtype])
-        result = np.dtype("f8") if dtype.kind in "ib" else dtype
+        result = operation.options.get("dtype", np.dtype("f8") if dtype.kind in "ib" else dtype)
         arguments, options = [x], {**operation.options, "num_threads": case.threads}
         for name in operation.others:
             if name == "where":
