@@ -1,7 +1,8 @@
 """cross_entropy and cross_entropy_and_grad: from the logits and the targets, with no array between.
 
 Design:
-1. Everything is checked, each index too, before anything is written.
+1. Everything is checked, each index too, before anything is written. A kernel checks the indices once more as it uses
+   them: another thread may write the target meanwhile.
 2. Losses that are not asked for one by one are added as they come, a chunk of slices at a time. The chunks depend on
    the shape alone, so the sum does not depend on the threads.
 """
@@ -406,6 +407,9 @@ def cross_entropy(
     -----
     A class with w_c q_c = 0 does not count, whatever its logit. NaN or +inf among the logits of a slice, or nothing but
     -inf, gives NaN. The mean over no slices is NaN.
+
+    If another thread writes the target during the call, losses and gradients may be of old or of new indices, and the
+    mean may be over the weights of either. An index that is out of range by then gives NaN for its slice.
 
     References
     ----------

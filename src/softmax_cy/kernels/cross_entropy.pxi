@@ -11,6 +11,8 @@
 # 2. At the target, p_c - 1 would cancel where the class is nearly certain; the sum of the other exponentials, which
 #    log_sum has, gives it with all its digits.
 # 3. A coefficient of 0 leaves its class out, whatever the logit: 0 * inf is 0 here.
+# 4. An index is read once and checked here, though callers have checked it: another thread may write the target since.
+#    A slice whose index is out of range by then is NaN.
 
 cdef inline vreal loss_terms(vreal x, vreal coefficient, LogSum sum_) noexcept nogil:
     cdef real over = <real> (sum_.over.hi + sum_.over.lo)
@@ -159,6 +161,20 @@ cdef inline real rounded_sum(double a, real b, total t) noexcept nogil:
     return <real> a * product_plus_total(-1, b, t)
 
 
+cdef enum:
+    # Instead of an index.
+    IGNORED = -1
+    OUT_OF_RANGE = -2
+
+
+cdef inline int64_t index_of(const CrossEntropySlices *all, Py_ssize_t i) noexcept nogil:
+    """The class that is the target of slice i, or why there is none."""
+    cdef int64_t index = integer_at(all.target + i * all.target_next, all.index_kind)
+    if all.any_ignored and index == all.ignored:
+        return IGNORED
+    return index if <uint64_t> index < <uint64_t> all.length else OUT_OF_RANGE
+
+
 cdef void deliver_everywhere(
     const CrossEntropySlices *all, const Slice *s, real value, char *loss_at, char *scratch
 ) noexcept nogil:
@@ -169,30 +185,30 @@ cdef void deliver_everywhere(
 
 
 cdef void cross_entropy_slice(
-    const CrossEntropySlices *all, const Slices *logits, Py_ssize_t i, char *scratch, char *spare
+    const CrossEntropySlices *all, const Slices *logits, Py_ssize_t i, int64_t index, char *scratch, char *spare
 ) noexcept nogil:
+    """`index` is index_of the slice, and of no account for probabilities."""
     cdef Slice s = slice_at(logits, i)
     cdef const char *target = all.target + i * all.target_next
     cdef char *loss_at = all.loss + i * all.loss_next
     cdef bint is_index = all.target_elements == NULL
-    cdef int64_t index = 0
+    cdef bint out_of_range = is_index and index == OUT_OF_RANGE
     cdef real weight = 1, of_index = 0, x_index = 0, loss = 0, coefficient_sum = 0, value
     cdef LogSum sum_
     cdef Sums sums
     cdef real top
     cdef double p
-    if is_index:
-        index = integer_at(target, all.index_kind)
-        if all.any_ignored and index == all.ignored:
-            deliver_everywhere(all, &s, 0, loss_at, scratch)
-            return
+    if is_index and index == IGNORED:
+        deliver_everywhere(all, &s, 0, loss_at, scratch)
+        return
+    if is_index and not out_of_range:
         if all.weight != NULL:
             weight = real_element(all.weight, all.weight_elements, index)
         of_index = <real> (1 - all.smoothing) * weight
         x_index = real_element(s.x, all.x_elements, index)
     top = slice_max(&s, scratch)
     sum_.over = total_of(NAN)
-    if has_softmax(top):
+    if has_softmax(top) and not out_of_range:
         sum_ = log_sum(&s, top, scratch)
     if not is_number(sum_.over):
         # Even where nothing is asked of the slice.
@@ -227,7 +243,7 @@ cdef inline bint are_usual(const CrossEntropySlices *all) noexcept nogil:
 
 cdef struct Target:
     # Of one slice.
-    bint usual              # not ignored, the logits have a softmax, the weight is finite
+    bint usual              # the index is one, the logits have a softmax, the weight is finite
     int64_t index
     real x
     real weight
@@ -268,9 +284,9 @@ cdef void cross_entropy_groups(
             tops[i] = 0
             if i < count:
                 x = all.x + (first + i) * all.x_next
-                target.index = integer_at(all.target + (first + i) * all.target_next, all.index_kind)
+                target.index = index_of(all, first + i)
                 tops[i] = block_max(x, length, -INFINITY)
-                target.usual = has_softmax(tops[i]) and not (all.any_ignored and target.index == all.ignored)
+                target.usual = target.index >= 0 and has_softmax(tops[i])
                 if target.usual:
                     target.x = real_element(x, all.x_elements, target.index)
                     target.weight = 1
@@ -278,7 +294,7 @@ cdef void cross_entropy_groups(
                         target.weight = real_element(all.weight, all.weight_elements, target.index)
                         target.usual = is_finite(target.weight)
                 if not target.usual:
-                    cross_entropy_slice(all, logits, first + i, scratch, spare)
+                    cross_entropy_slice(all, logits, first + i, target.index, scratch, spare)
                 targets[i] = target
         shifts = shifts_to(v_load(tops), 1)
         for i in range(count):
@@ -386,6 +402,7 @@ cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef char *spare = thread_buffer(TILE_BUFFER)
     cdef Slices logits = logits_of(all)
+    cdef int64_t index
     cdef Py_ssize_t i
     if are_usual(all):
         cross_entropy_groups(all, &logits, scratch, spare)
@@ -393,4 +410,5 @@ cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
         cross_entropy_columns(all, scratch, spare)
     else:
         for i in range(all.count):
-            cross_entropy_slice(all, &logits, i, scratch, spare)
+            index = index_of(all, i) if all.target_elements == NULL else 0
+            cross_entropy_slice(all, &logits, i, index, scratch, spare)

@@ -61,10 +61,11 @@ static inline void swap_bytes(char *elements, size_t size, ptrdiff_t count) {
 #undef SWAP
 }
 
-/* An element of an integer kind; what is larger than any int64 becomes the largest. */
+/* An element of an integer kind. What is larger than any int64 becomes the largest. */
 static inline int64_t integer_at(const char *element, int kind) {
     char bytes[8];
     size_t size = kind_size(kind);
+    int64_t integer;
     memcpy(bytes, element, size);
     if (kind & KIND_SWAPPED)
         swap_bytes(bytes, size, 1);
@@ -72,22 +73,28 @@ static inline int64_t integer_at(const char *element, int kind) {
     case KIND: {                                                                                                      \
         TYPE value;                                                                                                   \
         memcpy(&value, bytes, sizeof value);                                                                          \
-        return (int64_t)value;                                                                                        \
+        integer = (int64_t)value;                                                                                     \
+        break;                                                                                                        \
     }
     switch (kind & ~KIND_SWAPPED) {
         INTEGER(KIND_BOOL, uint8_t)
         INTEGER(KIND_INT8, int8_t)
         INTEGER(KIND_INT16, int16_t)
         INTEGER(KIND_INT32, int32_t)
-        INTEGER(KIND_INT64, int64_t)
         INTEGER(KIND_UINT8, uint8_t)
         INTEGER(KIND_UINT16, uint16_t)
         INTEGER(KIND_UINT32, uint32_t)
+        INTEGER(KIND_INT64, int64_t)
+    default: {
+        uint64_t value;
+        memcpy(&value, bytes, sizeof value);
+        integer = value > INT64_MAX ? INT64_MAX : (int64_t)value;
+    }
     }
 #undef INTEGER
-    uint64_t value;
-    memcpy(&value, bytes, sizeof value);
-    return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+    /* The compiler must not read the element again once a caller has checked it: another thread may have written it. */
+    __asm__("" : "+r"(integer));
+    return integer;
 }
 
 /* An element of any kind. */
