@@ -5,6 +5,8 @@ Design:
    them: another thread may write the target meanwhile.
 2. Losses that are not asked for one by one are added as they come, a chunk of slices at a time. The chunks depend on
    the shape alone, so the sum does not depend on the threads.
+3. What an argument runs of its own while it is converted (`__array__`, `__index__`) may resize any array. So all are
+   converted before the first shape is looked at.
 """
 
 import operator
@@ -33,6 +35,9 @@ cdef enum:
     MOST_IN_CHUNK = 1024    # slices
     CHUNK_LENGTH = 16384    # elements
     FEW_CHUNKS = 64
+
+
+cdef tuple REDUCTIONS = ("mean", "sum", "none")
 
 
 cdef struct CrossEntropyWork:
@@ -161,22 +166,37 @@ cdef class Problem:
     cdef ndarray weights            # one a class, or None
     cdef tuple shape, batch         # of the logits as given, and without the axis of the classes
     cdef object half                # half_dtype
-    cdef int computed, index
+    cdef int computed, index, threads
     cdef uint64_t axes
     cdef bint of_indices, any_ignored
     cdef int64_t ignored
     cdef double smoothing
     cdef str reduction
+    cdef object out                 # as given
+    cdef object out_array           # not of a subclass
 
-    def __init__(self, x, target, axis, weight, ignore_index, label_smoothing, reduction):
+    def __init__(self, x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads):
+        x = given_array(x)
+        target = given_array(target)
+        weight = None if weight is None else given_array(weight)
+        axis = converted_axis(axis)
+        ignored = converted_index(ignore_index)
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        self.reduction = REDUCTIONS[REDUCTIONS.index(reduction)]
+        self.smoothing = checked_smoothing(label_smoothing)
+        self.threads = _threads.requested_threads(num_threads)
+        # From here on no code of the caller runs. as_array makes a view of what is of a subclass, and so only now.
         self.logits = as_array(x)
+        self.labels = as_array(target)
+        self.out = out
+        self.out_array = as_array(out) if isinstance(out, ndarray) else out
         self.computed = computed_in(self.logits, "x")
         self.half = half_dtype(self.logits, self.computed)
         self.index = _layout.slice_axis(axis, self.logits.ndim)
         self.axes = <uint64_t> 1 << self.index
         self.shape = (<object> self.logits).shape
         self.batch = self.shape[:self.index] + self.shape[self.index + 1:]
-        self.labels = as_array(target)
         self.of_indices = self.labels.dtype.kind in "iu"
         if not self.of_indices:
             if self.labels.dtype.kind == "b":
@@ -187,26 +207,21 @@ cdef class Problem:
             raise ValueError(
                 f"target has shape {(<object> self.labels).shape}, expected {self.batch} for class indices or "
                 f"{self.shape} for probabilities")
-        if reduction not in ("mean", "sum", "none"):
-            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-        self.reduction = str(reduction)
-        self.smoothing = checked_smoothing(label_smoothing)
         if self.logits.ndim == 0:
             self.logits = self.logits.reshape(1)
             self.labels = self.labels if self.of_indices else self.labels.reshape(1)
         if weight is not None:
             self.weights = checked_weights(weight, self.logits.shape[self.index])
-        if ignore_index is not None:
+        if ignored is not None:
             if not self.of_indices:
                 raise ValueError("ignore_index applies to class indices, and target holds probabilities")
-            index = checked_ignore_index(ignore_index)
-            self.any_ignored = index is not None
-            self.ignored = index or 0
+            self.any_ignored = -2**63 <= ignored < 2**63
+            self.ignored = ignored if self.any_ignored else 0
 
-    cdef ndarray array(self, tuple shape, object out):
-        """For a result of this shape."""
+    cdef ndarray array(self, tuple shape, bint is_out):
+        """For a result of this shape, which `out` is for or not."""
         half = self.half
-        return array_for(out, shape, self.computed, half, "out")
+        return array_for(self.out_array if is_out else None, shape, self.computed, half, "out")
 
     cdef void describe(self, CrossEntropyWork *work):
         """All of the work but where the results go."""
@@ -258,10 +273,9 @@ cdef class Problem:
         return any_copied
 
 
-cdef object cross_entropies(bint with_grad, Problem problem, object out, object num_threads):
+cdef object cross_entropies(bint with_grad, Problem problem):
     """The loss, or the loss and the gradient."""
     cdef CrossEntropyWork work
-    cdef int threads = _threads.requested_threads(num_threads)
     cdef ndarray grads = None, grads_ = None, losses, sums
     cdef double[FEW_CHUNKS] few_sums
     cdef Py_ssize_t chunks
@@ -276,9 +290,9 @@ cdef object cross_entropies(bint with_grad, Problem problem, object out, object 
             raise problem.index_error(count.wrong)
         divisor = count.weight.sum_ + count.weight.lost
     if with_grad:
-        grads = problem.array(problem.shape, out)
+        grads = problem.array(problem.shape, True)
         grads_ = grads if grads.ndim else grads.reshape(1)
-    losses = problem.array(problem.batch if work.one_by_one else (), None if with_grad else out)
+    losses = problem.array(problem.batch if work.one_by_one else (), not with_grad)
 
     if problem.separate_from(grads_ if with_grad else losses):
         problem.describe(&work)
@@ -307,14 +321,16 @@ cdef object cross_entropies(bint with_grad, Problem problem, object out, object 
         sums = np.empty(chunks, np.float64)
         work.sums = <double *> cnp.PyArray_DATA(sums)
     _threads.run(
-        cross_entropy_task, &work, chunks, threads,
+        cross_entropy_task, &work, chunks, problem.threads,
         cost(CROSS_ENTROPY_COST, cnp.PyArray_SIZE(problem.logits), problem.computed))
     if not work.one_by_one:
         total.sum_ = total.lost = 0
         for chunk in range(chunks):
             add(&total, work.sums[chunk])
         put(losses, (total.sum_ + total.lost) * work.slices.grad_factor)
-    return (losses, grads) if with_grad else losses
+    if with_grad:
+        return losses, grads if problem.out is None else problem.out
+    return losses if problem.out is None else problem.out
 
 
 cdef int put(ndarray result, double value) except -1:
@@ -330,6 +346,29 @@ cdef int put(ndarray result, double value) except -1:
     return 0
 
 
+cdef object given_array(object x):
+    """As an array, which may be of a subclass: whatever code the argument runs for this has then run."""
+    return x if isinstance(x, ndarray) else np.asarray(x)
+
+
+cdef object converted_axis(object axis):
+    if type(axis) is int:
+        return axis
+    try:
+        return operator.index(axis)
+    except TypeError:
+        raise TypeError(f"axis must be an integer, got {axis!r}") from None
+
+
+cdef object converted_index(object ignore_index):
+    if ignore_index is None:
+        return None
+    try:
+        return operator.index(ignore_index)
+    except TypeError:
+        raise TypeError(f"ignore_index must be an integer or None, got {ignore_index!r}") from None
+
+
 cdef ndarray checked_weights(object weight, Py_ssize_t classes):
     cdef ndarray weights = as_array(weight)
     computed_in(weights, "weight")
@@ -343,15 +382,6 @@ cdef double checked_smoothing(object label_smoothing) except -1:
     if not 0 <= value <= 1:
         raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing!r}")
     return value
-
-
-cdef object checked_ignore_index(object ignore_index):
-    """As an int64, or None if no index could be that."""
-    try:
-        index = operator.index(ignore_index)
-        return index if -2**63 <= index < 2**63 else None
-    except TypeError:
-        raise TypeError(f"ignore_index must be an integer or None, got {ignore_index!r}") from None
 
 
 def cross_entropy(
@@ -425,7 +455,7 @@ def cross_entropy(
     array([0.12692801, 2.12692801])
     """
     return cross_entropies(
-        False, Problem(x, target, axis, weight, ignore_index, label_smoothing, reduction), out, num_threads)
+        False, Problem(x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads))
 
 
 def cross_entropy_and_grad(
@@ -472,4 +502,4 @@ def cross_entropy_and_grad(
     (array(0.69314718), array([[ 0.5, -0.5]]))
     """
     return cross_entropies(
-        True, Problem(x, target, axis, weight, ignore_index, label_smoothing, reduction), out, num_threads)
+        True, Problem(x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads))
