@@ -157,7 +157,7 @@ def test_an_index_that_is_ignored_is_not_out_of_range(variant, dtype, rng):
     expected, expected_grad = cross_entropy_and_grad(x, [0] * 20, reduction="none")
     expected[3:], expected_grad[3:] = 0, 0
     expected[9], expected_grad[9] = np.nan, np.nan
-    for kind, ignored, bad in (("i8", -100, -99), ("i1", -1, 7), (">i4", 2**31 - 1, 7)):
+    for kind, ignored, bad in (("i8", -100, -99), ("i1", -1, 7), ("u8", -1, -2), (">i4", 2**31 - 1, 7)):
         target = np.zeros(20, kind)
         target[3:], target[9] = np.array([ignored, bad]).astype(target.dtype)
         losses, grad = np.full(20, -1, dtype), np.full_like(x, -1)

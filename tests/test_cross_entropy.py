@@ -452,6 +452,35 @@ def test_ignored_index_is_not_confused_with_one_that_wraps_around(rng):
         assert cross_entropy(x, np.array([0, 3], kind), ignore_index=ignored) == expected
 
 
+@one_variant
+@pytest.mark.parametrize("order", ["=", "S"], ids=["native", "swapped"])
+@pytest.mark.parametrize("ignored", [2**64 - 1, 2**63, 2**63 - 1, 2])
+def test_large_unsigned_indices_are_ignored_or_named(ignored, order, dtype, rng):
+    """They are told from each other, and from the negative indices that have the same bits."""
+    kind = np.dtype("u8").newbyteorder(order)
+    for length in (4, 5000):
+        x = rng.standard_normal((3, length)).astype(dtype)
+        target = np.array([0, ignored, 3], kind)
+        for reduction in REDUCTIONS:
+            loss, grad = cross_entropy_and_grad(x, target, ignore_index=ignored, reduction=reduction)
+            kept, kept_grad = cross_entropy_and_grad(x[::2], [0, 3], reduction=reduction)
+            assert bits(loss[::2] if reduction == "none" else loss) == bits(kept)
+            assert bits(grad[::2]) == bits(kept_grad)
+            assert not grad[1].any()
+        for bad in (2**64 - 1, 2**64 - 2, 2**63 + 1, 2**63, 2**63 - 1):
+            for other in {None, -1, -(2**63), ignored, bad - 2**64, 2**64} - {bad}:
+                with pytest.raises(ValueError, match=rf"^target\[2\] is {bad}, expected 0 <= target < {length}$"):
+                    cross_entropy(x, np.array([0, 1, bad], kind), ignore_index=other)
+
+
+@one_variant
+def test_large_unsigned_weights(dtype, rng):
+    """The mean does not depend on a factor of all weights."""
+    x = rng.standard_normal((3, 4)).astype(dtype)
+    weight = np.array([2**64 - 2**40, 2**63, 2**62, 2**61], np.uint64)
+    assert cross_entropy(x, [0, 1, 3], weight=weight) == cross_entropy(x, [0, 1, 3], weight=weight.astype(np.float64))
+
+
 # ---- special values ----------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ import operator
 
 import numpy as np
 
-from libc.math cimport fabs
+from libc.math cimport NAN, fabs
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
@@ -23,7 +23,7 @@ from numpy cimport ndarray
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport array_for, as_array, computed_in, cost, half_dtype, kernels_for, real_number
-from softmax_cy.kernels.kinds cimport KIND_FLOAT32, KIND_FLOAT64, integer_at, real_at
+from softmax_cy.kernels.kinds cimport KIND_FLOAT32, KIND_FLOAT64, KIND_SWAPPED, KIND_UINT64, integer_at, real_at
 from softmax_cy.kernels.table cimport CrossEntropyKernel, CrossEntropySlices, Elements
 
 cnp.import_array()
@@ -135,6 +135,7 @@ cdef double sum_of_weights(const CrossEntropyWork *work) noexcept nogil:
 
 cdef struct Count:
     Py_ssize_t wrong        # the first slice whose index is out of range, or -1
+    int64_t index           # of it
     Sum weight              # of the targets that are not ignored
 
 
@@ -154,6 +155,7 @@ cdef Count check_indices(const CrossEntropyWork *work) noexcept nogil:
                 continue
             if not 0 <= index < slices.length:
                 count.wrong = begin + i
+                count.index = index
                 return count
             add(&count.weight, 1 if slices.weight == NULL else weight_at(work, index))
         begin += run.count
@@ -169,7 +171,7 @@ cdef class Problem:
     cdef int computed, index, threads
     cdef uint64_t axes
     cdef bint of_indices, any_ignored
-    cdef int64_t ignored
+    cdef int64_t ignored            # integer_at of it
     cdef double smoothing
     cdef str reduction
     cdef object out                 # as given
@@ -215,8 +217,13 @@ cdef class Problem:
         if ignored is not None:
             if not self.of_indices:
                 raise ValueError("ignore_index applies to class indices, and target holds probabilities")
-            self.any_ignored = -2**63 <= ignored < 2**63
-            self.ignored = ignored if self.any_ignored else 0
+            least = 0 if self.of_uint64() else -2**63
+            self.any_ignored = least <= ignored < least + 2**64
+            self.ignored = <int64_t> <uint64_t> (ignored % 2**64)
+
+    cdef bint of_uint64(self) noexcept:
+        """Whether a negative integer_at is that of an index too large for an int64."""
+        return _layout.element_kind(self.labels) & ~KIND_SWAPPED == KIND_UINT64
 
     cdef ndarray array(self, tuple shape, bint is_out):
         """For a result of this shape, which `out` is for or not."""
@@ -250,13 +257,14 @@ cdef class Problem:
         work.slices.weight_sum = sum_of_weights(work)
         _layout.outer_axes(&work.outer, self.logits, self.labels, None, None, self.axes)
 
-    cdef object index_error(self, Py_ssize_t slice_):
-        """For the index of this slice."""
+    cdef object index_error(self, Py_ssize_t slice_, int64_t index):
+        """For this index of this slice."""
         position = np.unravel_index(slice_, self.batch) if self.batch else ()
         at = f"[{', '.join(map(str, position))}]" if position else ""
-        return ValueError(
-            f"target{at} is {(<object> self.labels)[position]}, "
-            f"expected 0 <= target < {self.logits.shape[self.index]}")
+        cdef object true_index = index
+        if self.of_uint64():
+            true_index = <uint64_t> index
+        return ValueError(f"target{at} is {true_index}, expected 0 <= target < {self.logits.shape[self.index]}")
 
     cdef bint separate_from(self, ndarray result) except -1:
         """Copy what writing to the result would destroy; whether there was anything."""
@@ -287,7 +295,7 @@ cdef object cross_entropies(bint with_grad, Problem problem):
     if problem.of_indices:
         count = check_indices(&work)
         if count.wrong >= 0:
-            raise problem.index_error(count.wrong)
+            raise problem.index_error(count.wrong, count.index)
         divisor = count.weight.sum_ + count.weight.lost
     if with_grad:
         grads = problem.array(problem.shape, True)

@@ -61,7 +61,7 @@ static inline void swap_bytes(char *elements, size_t size, ptrdiff_t count) {
 #undef SWAP
 }
 
-/* An element of an integer kind. What is larger than any int64 becomes the largest. */
+/* An element of an integer kind. One that is too large for an int64 wraps round: it is negative. */
 static inline int64_t integer_at(const char *element, int kind) {
     char bytes[8];
     size_t size = kind_size(kind);
@@ -84,12 +84,8 @@ static inline int64_t integer_at(const char *element, int kind) {
         INTEGER(KIND_UINT8, uint8_t)
         INTEGER(KIND_UINT16, uint16_t)
         INTEGER(KIND_UINT32, uint32_t)
-        INTEGER(KIND_INT64, int64_t)
-    default: {
-        uint64_t value;
-        memcpy(&value, bytes, sizeof value);
-        integer = value > INT64_MAX ? INT64_MAX : (int64_t)value;
-    }
+    default:
+        memcpy(&integer, bytes, sizeof integer);
     }
 #undef INTEGER
     /* The compiler must not read the element again once a caller has checked it: another thread may have written it. */
@@ -117,6 +113,8 @@ static inline double real_at(const char *element, int kind) {
     case KIND_FLOAT16:
     case KIND_BFLOAT16:
         break;
+    case KIND_UINT64:
+        return (double)(uint64_t)integer_at(element, kind);
     default:
         return (double)integer_at(element, kind);
     }
