@@ -409,9 +409,62 @@ def test_all_rows_ignored(weighted, dtype, rng):
         np.testing.assert_array_equal(cross_entropy(x, target, reduction=reduction, **options), expected)
 
 
-def test_mean_over_weights_that_add_up_to_zero_is_nan(dtype):
-    loss = cross_entropy(np.zeros((2, 3), dtype), [1, 1], weight=[1, 0, 1])
-    assert np.isnan(loss)
+@pytest.mark.parametrize("weight", [[1, 0, 1, 1], [0, 0, 0, 0], [2, 0, -2, 0]])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_mean_over_weights_that_add_up_to_zero_is_nan(smoothing, weight, dtype, rng):
+    """And so is the gradient, except where a row is ignored."""
+    for length in (4, 5000):
+        x = rng.standard_normal((3, length)).astype(dtype)
+        weights_ = np.resize(weight, length)
+        for target in ([1, 1, 1], [0, 2, 1], [1, 3, -1]):
+            if weights_[[index for index in target if index != -1]].sum():
+                continue
+            options = {"weight": weights_, "label_smoothing": smoothing, "ignore_index": -1}
+            loss, grad = cross_entropy_and_grad(x, target, **options)
+            assert np.isnan(loss)
+            assert np.isnan(cross_entropy(x, target, **options))
+            np.testing.assert_array_equal(grad, [[0.0 if index == -1 else nan] * length for index in target])
+
+
+TORCH_WEIGHTS = {
+    "none": None,
+    "zeros": np.zeros(4),
+    "zero at one class": np.array([1, 0, 1, 2.0]),
+    "positive": np.array([1, 0.5, 3, 2.0]),
+}
+TORCH_TARGETS = {
+    "one class": np.array([1, 1, 1]),
+    "classes": np.array([0, 1, 3]),
+    "some ignored": np.array([1, -100, 1]),
+    "all ignored": np.array([-100, -100, -100]),
+    "probabilities": np.array([[0.5, 0.5, 0, 0], [0, 1, 0, 0], [0.1, 0.2, 0.3, 0.4]]),
+    "one probability": np.array([[0, 1.0, 0, 0]] * 3),
+}
+
+
+@one_variant
+@pytest.mark.parametrize("target", TORCH_TARGETS)
+@pytest.mark.parametrize("weight", TORCH_WEIGHTS)
+def test_loss_and_gradient_are_torchs(weight, target, dtype, rng):
+    """NaN where torch has NaN, which is where the divisor of a mean is 0."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    x = rng.standard_normal((3, 4)).astype(dtype)
+    weight, target = TORCH_WEIGHTS[weight], TORCH_TARGETS[target]
+    options = {"weight": None if weight is None else weight.astype(dtype)}
+    if target.dtype.kind == "f":
+        target = target.astype(dtype)
+    else:
+        options["ignore_index"] = -100
+    of_torch = {key: torch.tensor(a) if isinstance(a, np.ndarray) else a for key, a in options.items()}
+    for reduction, smoothing in product(REDUCTIONS, (0.0, 0.1, 1.0)):
+        more = {"reduction": reduction, "label_smoothing": smoothing}
+        logits = torch.tensor(x, requires_grad=True)
+        expected = torch.nn.functional.cross_entropy(logits, torch.tensor(target), **of_torch, **more)
+        expected.sum().backward()
+        loss, grad = cross_entropy_and_grad(x, target, **options, **more)
+        bound = {"rtol": 20 * np.finfo(dtype).eps, "atol": 20 * np.finfo(dtype).eps}
+        np.testing.assert_allclose(loss, expected.detach().numpy(), **bound, err_msg=str(more))
+        np.testing.assert_allclose(grad, logits.grad.numpy(), **bound, err_msg=str(more))
 
 
 @pytest.mark.parametrize("soft", [False, True])

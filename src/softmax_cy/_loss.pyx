@@ -308,7 +308,7 @@ cdef object cross_entropies(bint with_grad, Problem problem):
         work.slices.grad = cnp.PyArray_BYTES(grads_)
         _layout.slice_elements(&work.grad_elements, grads_, problem.axes)
     if problem.reduction == "mean":
-        work.slices.grad_factor = 1 / divisor
+        work.slices.grad_factor = 1 / divisor if divisor != 0 else NAN
     if work.one_by_one:
         work.slices.loss = cnp.PyArray_BYTES(losses)
         work.slices.loss_kind = _layout.element_kind(losses)
@@ -444,7 +444,8 @@ def cross_entropy(
     Notes
     -----
     A class with w_c q_c = 0 does not count, whatever its logit. NaN or +inf among the logits of a slice, or nothing but
-    -inf, gives NaN. The mean over no slices is NaN.
+    -inf, gives NaN. The mean over no slices, or over weights that add up to 0, is NaN, and so is its gradient where a
+    slice counts.
 
     If another thread writes the target during the call, losses and gradients may be of old or of new indices, and the
     mean may be over the weights of either. An index that is out of range by then gives NaN for its slice.
