@@ -402,7 +402,7 @@ PRODUCT_GROUP = Group(
 LOSS_GROUP = Group(
     "Losses",
     "The reduction is the mean where no other is given. It divides by the weights of the targets that count, for "
-    "probabilities by the number of slices; over nothing it is NaN. A class whose weight times probability is 0 does "
+    "probabilities by the number of slices; where that is 0 it is NaN. A class whose weight times probability is 0 does "
     "not count, whatever its logit.",
     [
         LossCase("a target at -inf", [-inf, 0], 0, {}, (inf, [-1, 1])),
@@ -413,6 +413,9 @@ LOSS_GROUP = Group(
         LossCase("a weight", [0, 0], 1, {"weight": [1, 3], "reduction": "sum"}, (3 * LOG2, [1.5, -1.5])),
         LossCase("weight 0 at -inf", [-inf, 0], 0, {"weight": [0, 1], "reduction": "sum"}, (0, [0, 0])),
         LossCase("weight 0, the mean", [-inf, 0], 0, {"weight": [0, 1]}, (nan, ALL_NAN)),
+        LossCase(
+            "weight 0, the mean, smoothing", [0, 0], 0, {"weight": [0, 1], "label_smoothing": 0.5}, (nan, ALL_NAN)
+        ),
         LossCase("all smoothing", [0, 0], 0, {"label_smoothing": 1}, (LOG2, [0, 0])),
         LossCase("smoothing and -inf", [-inf, 0], 1, {"label_smoothing": 0.5}, (inf, [-0.25, 0.25])),
         LossCase(
