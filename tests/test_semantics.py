@@ -492,7 +492,7 @@ def logarithm(y):
 def assert_as_expected(result, expected, dtype):
     """Shape, dtype and values: 0, 1, NaN and the infinities exactly, anything else within 8 units."""
     expected = np.array(expected, dtype)
-    assert isinstance(result, np.ndarray)
+    assert isinstance(result, np.ndarray | np.generic)
     assert result.dtype == dtype
     assert result.shape == expected.shape
     np.testing.assert_allclose(result, expected, rtol=8 * np.finfo(dtype).eps, atol=0)
