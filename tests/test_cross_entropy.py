@@ -100,13 +100,11 @@ def check(x, target, axis=-1, loss_ulps=LOSS_ULPS, exact=None, **options):
     """Loss and gradient have their digits, and the loss has the same bits without the gradient."""
     exact = exact or exact_cross_entropy(x, target, axis, **options)
     loss, grad = cross_entropy_and_grad(x, target, axis, **options)
-    assert isinstance(loss, np.ndarray)
     assert loss.dtype == grad.dtype == x.dtype
     found = twin.ulps(loss, exact.loss), grad_ulps(grad, exact)
     assert found[0] <= loss_ulps, (x.shape, options, found)
     assert found[1] <= GRAD_ULPS, (x.shape, options, found)
     alone = cross_entropy(x, target, axis, **options)
-    assert isinstance(alone, np.ndarray)
     assert alone.dtype == loss.dtype
     assert bits(alone) == bits(loss)
 
@@ -635,7 +633,6 @@ def test_shapes(shape, soft, dtype, rng):
         moved = np.moveaxis(target, axis, -1) if soft else target
         for reduction in REDUCTIONS:
             loss, grad = cross_entropy_and_grad(x, target, axis, reduction=reduction)
-            assert isinstance(loss, np.ndarray)
             assert loss.shape == (rest if reduction == "none" else ())
             assert grad.shape == shape
             expected, expected_grad = cross_entropy_and_grad(np.moveaxis(x, axis, -1), moved, reduction=reduction)
@@ -655,7 +652,37 @@ def test_lists_scalars_and_subclasses():
         pass
 
     loss, grad = cross_entropy_and_grad(np.array([1.0, 2.0]).view(Labelled), np.array(1).view(Labelled))
-    assert type(loss) is type(grad) is np.ndarray
+    assert type(loss) is np.float64
+    assert type(grad) is np.ndarray
+
+
+@one_variant
+@pytest.mark.parametrize(
+    "kind",
+    [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, ">f4", ">f2", np.int8],
+    ids=lambda kind: np.dtype(kind).str,
+)
+@pytest.mark.parametrize("soft", [False, True])
+def test_one_loss_is_a_scalar_unless_it_is_given_an_array(kind, soft):
+    """As NumPy's own reductions return it."""
+    row = np.array([2, 0, 1], kind)
+    scalar = np.dtype(kind).type if row.dtype.kind != "i" else np.float64
+    q = np.array([0.0, 1.0, 0.0])
+    for x, target, reductions in (
+        (row, q if soft else 1, REDUCTIONS),
+        (row[0, ...], q[1, ...] if soft else 0, REDUCTIONS),
+        (row[None], q[None] if soft else [1], ("sum", "mean")),
+        (np.empty((0, 3), kind), np.empty((0, 3)) if soft else np.empty(0, int), ("sum", "mean")),
+    ):
+        for reduction in reductions:
+            loss = cross_entropy(x, target, reduction=reduction)
+            assert type(loss) is type(cross_entropy_and_grad(x, target, reduction=reduction)[0]) is scalar
+            out = np.zeros((), scalar)
+            assert cross_entropy(x, target, reduction=reduction, out=out) is out
+            assert bits(out) == bits(loss)
+            grad = np.zeros(x.shape, scalar)
+            assert type(cross_entropy_and_grad(x, target, reduction=reduction, out=grad)[0]) is scalar
+    assert type(cross_entropy(row[None], q[None] if soft else [1], reduction="none")) is np.ndarray
 
 
 def test_zero_dimensions(dtype):

@@ -127,6 +127,8 @@ def calls_with_out(function):
     for name, (x, *others), options in calls(function):
         results = function(x, *others, **options)
         out = results[1] if function is cross_entropy_and_grad else results
+        if isinstance(out, np.generic):
+            out = np.asarray(out)
         yield f"{name}, out", [x, *others], options | {"out": out}
         if function is softmax_and_jacobian:
             out = results[0]

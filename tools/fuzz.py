@@ -773,7 +773,9 @@ class Expected:
             assert len(result) == 2, f"{len(result)} results"
             parts = list(result)
         for part in parts:
-            assert type(part) is np.ndarray or part is self.options.get("out"), f"a {type(part).__name__} was returned"
+            is_loss = self.name in LOSSES and part is parts[0]
+            right = self.dtype.type if is_loss and part.ndim == 0 else np.ndarray
+            assert type(part) is right or part is self.options.get("out"), f"a {type(part).__name__} was returned"
             assert part.dtype == self.dtype, f"dtype {part.dtype}, expected {self.dtype}"
             assert part.dtype.isnative, "the byte order of the result is not the machine's"
         assert parts[-1].shape == self.outs[0], f"shape {parts[-1].shape}, expected {self.outs[0]}"

@@ -337,8 +337,13 @@ cdef object cross_entropies(bint with_grad, Problem problem):
             add(&total, work.sums[chunk])
         put(losses, (total.sum_ + total.lost) * work.slices.grad_factor)
     if with_grad:
-        return losses, grads if problem.out is None else problem.out
-    return losses if problem.out is None else problem.out
+        return scalar_if_one(losses), grads if problem.out is None else problem.out
+    return scalar_if_one(losses) if problem.out is None else problem.out
+
+
+cdef object scalar_if_one(ndarray losses):
+    """What NumPy's own reductions return: a scalar instead of a 0-d array."""
+    return losses[()] if losses.ndim == 0 else losses
 
 
 cdef int put(ndarray result, double value) except -1:
@@ -419,15 +424,15 @@ def cross_entropy(
         What is returned of the losses of all slices. The mean divides by the sum of the targets' weights for indices,
         by the number of slices for probabilities.
     out : ndarray, shape and dtype of the result, optional
-        Where to write the result.
+        Where to write the result; 0-d for a mean or a sum.
     num_threads : int, optional
         At most so many threads, at least 1. By default what `get_num_threads` returns.
 
     Returns
     -------
-    ndarray
-        0-d, or for "none" of the shape of `x` without `axis`. The dtype is that of `x` for a floating `x`, otherwise
-        float64.
+    ndarray or scalar
+        `out` if that was given. Otherwise a NumPy scalar, or for "none" an array of the shape of `x` without `axis`, if
+        that has an axis. The dtype is that of `x` for a floating `x`, otherwise float64.
 
     Raises
     ------
@@ -459,7 +464,7 @@ def cross_entropy(
     >>> import numpy as np
     >>> from softmax_cy import cross_entropy
     >>> cross_entropy(np.array([[2.0, 0.0], [0.0, 2.0]]), [0, 0])
-    array(1.12692801)
+    np.float64(1.1269280110429725)
     >>> cross_entropy(np.array([[2.0, 0.0], [0.0, 2.0]]), [0, 0], reduction="none")
     array([0.12692801, 2.12692801])
     """
@@ -484,8 +489,8 @@ def cross_entropy_and_grad(
 
     Returns
     -------
-    loss : ndarray
-        As `cross_entropy` returns it.
+    loss : ndarray or scalar
+        As `cross_entropy` returns it without `out`.
     grad : ndarray, same shape as `x`
         The gradient of the loss; for "none", of the sum of the losses. `out` if that was given.
 
@@ -508,7 +513,7 @@ def cross_entropy_and_grad(
     >>> from softmax_cy import cross_entropy_and_grad
     >>> loss, grad = cross_entropy_and_grad(np.array([[0.0, 0.0]]), [1])
     >>> loss, grad
-    (array(0.69314718), array([[ 0.5, -0.5]]))
+    (np.float64(0.6931471805599453), array([[ 0.5, -0.5]]))
     """
     return cross_entropies(
         True, Problem(x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads))
