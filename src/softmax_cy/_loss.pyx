@@ -463,8 +463,8 @@ def cross_entropy(
     --------
     >>> import numpy as np
     >>> from softmax_cy import cross_entropy
-    >>> cross_entropy(np.array([[2.0, 0.0], [0.0, 2.0]]), [0, 0])
-    np.float64(1.1269280110429725)
+    >>> cross_entropy(np.array([[2.0, 0.0], [0.0, 2.0]]), [0, 0]).round(8)
+    np.float64(1.12692801)
     >>> cross_entropy(np.array([[2.0, 0.0], [0.0, 2.0]]), [0, 0], reduction="none")
     array([0.12692801, 2.12692801])
     """
@@ -512,8 +512,8 @@ def cross_entropy_and_grad(
     >>> import numpy as np
     >>> from softmax_cy import cross_entropy_and_grad
     >>> loss, grad = cross_entropy_and_grad(np.array([[0.0, 0.0]]), [1])
-    >>> loss, grad
-    (np.float64(0.6931471805599453), array([[ 0.5, -0.5]]))
+    >>> loss.round(8), grad
+    (np.float64(0.69314718), array([[ 0.5, -0.5]]))
     """
     return cross_entropies(
         True, Problem(x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads))
