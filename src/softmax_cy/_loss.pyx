@@ -207,8 +207,8 @@ cdef class Problem:
         expected = self.batch if self.of_indices else self.shape
         if (<object> self.labels).shape != expected:
             raise ValueError(
-                f"target has shape {(<object> self.labels).shape}, expected {self.batch} for class indices or "
-                f"{self.shape} for probabilities")
+                f"target has shape {(<object> self.labels).shape} and dtype {self.labels.dtype}, expected integers of "
+                f"shape {self.batch} for class indices or floats of shape {self.shape} for probabilities")
         if self.logits.ndim == 0:
             self.logits = self.logits.reshape(1)
             self.labels = self.labels if self.of_indices else self.labels.reshape(1)
