@@ -814,6 +814,7 @@ AxisError = np.exceptions.AxisError
 NO_AXES = "axis must be an integer, a tuple of integers or None, got"
 NO_SCALE = "scale must be positive and finite, got"
 EXPECTED_FLOATS = "expected float16, bfloat16, float32, float64, an integer type or bool"
+EXPECTED_TARGETS = "expected integers of shape (3,) for class indices or floats of shape (3, 4) for probabilities"
 EXPECTED_DTYPE = "expected float16, bfloat16, float32 or float64"
 OUT_OF_BOUNDS = "is out of bounds for array of dimension 2"
 INDEX_OR_NONE = "must be an integer or None, got"
@@ -982,13 +983,14 @@ ERRORS = {
             (
                 "[0, 1]",
                 ValueError,
-                "target has shape (2,), expected (3,) for class indices or (3, 4) for probabilities",
+                f"target has shape (2,) and dtype int64, {EXPECTED_TARGETS}",
             ),
             (
                 "[0.5, 0.5, 0]",
                 ValueError,
-                "target has shape (3,), expected (3,) for class indices or (3, 4) for probabilities",
+                f"target has shape (3,) and dtype float64, {EXPECTED_TARGETS}",
             ),
+            ("[]", ValueError, f"target has shape (0,) and dtype float64, {EXPECTED_TARGETS}"),
             ("[True, False, True]", TypeError, "target has dtype bool: expected an integer or floating type"),
             ("np.zeros((3, 4), complex)", TypeError, f"target has dtype complex128: {EXPECTED_FLOATS}"),
             ("['a', 'b', 'c']", TypeError, f"target has dtype <U1: {EXPECTED_FLOATS}"),
