@@ -9,6 +9,8 @@ from softmax_cy.kernels.table cimport KernelTable
 # cache anyway.
 cdef Py_ssize_t STREAM_ABOVE
 
+cdef object any_array(object x)
+cdef ndarray plain(object array)
 cdef ndarray as_array(object x)
 cdef int computed_in(ndarray array, str name) except -1
 cdef bint is_half(cnp.dtype dtype)
@@ -20,9 +22,9 @@ cdef ndarray result_array(
 )
 cdef object checked_dtype(object dtype)
 cdef tuple as_dtype(ndarray array, object wanted)
-cdef object mask_like(object where, ndarray array)
+cdef object mask_like(ndarray mask, ndarray array)
 cdef double real_number(object number, str name) except? -1
-cdef double checked_scale(object scale, int computed) except -1
+cdef double checked_scale(double value, object scale, int computed) except -1
 
 
 cdef inline const KernelTable *kernels_for(int computed) noexcept:

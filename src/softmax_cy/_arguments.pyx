@@ -2,9 +2,11 @@
 
 Design:
 1. Everything is checked before anything is written.
-2. A call of the usual kind (an exact ndarray, native floats, no `out`) runs through the C API of NumPy alone: for a
+2. Arguments are converted first, which may run any code of theirs. Only then are arrays looked at, by their C struct,
+   and from then on no code of theirs is run: it could change what has been checked.
+3. A call of the usual kind (an exact ndarray, native floats, no `out`) runs through the C API of NumPy alone: for a
    vector of ten elements the way to the kernel costs more than the kernel.
-3. No array is converted here. Kernels read elements of any kind, block by block, and round 16-bit results themselves.
+4. No array is converted here. Kernels read elements of any kind, block by block, and round 16-bit results themselves.
 """
 
 import numpy as np
@@ -16,13 +18,25 @@ from libc.math cimport INFINITY
 cimport numpy as cnp
 from numpy cimport ndarray
 
+from softmax_cy.kernels.table cimport MAX_NDIM
+
 cnp.import_array()
 
 STREAM_ABOVE = _cpu.cache_bytes()
 
 
+cdef object any_array(object x):
+    """`x` as an array of any class. This runs code of `x`."""
+    return x if type(x) is ndarray else np.asanyarray(x)
+
+
+cdef ndarray plain(object array):
+    """The array without its class, whose methods could be anything. Another call of any_array could make it stale."""
+    return array if type(array) is ndarray else ndarray.view(array, ndarray)
+
+
 cdef ndarray as_array(object x):
-    return x if type(x) is ndarray else np.asarray(x)
+    return plain(any_array(x))
 
 
 cdef int computed_in(ndarray array, str name) except -1:
@@ -52,21 +66,12 @@ cdef object half_dtype(ndarray array, int computed):
 
 cdef ndarray array_for(object out, tuple shape, int computed, object half, str name):
     """`out`, found fit for a result, or a new array. `half` is half_dtype."""
-    if half is not None:
-        dtype = half
-    else:
-        dtype = np.dtype(np.float32 if computed == cnp.NPY_FLOAT else np.float64)
-    if out is None:
-        return np.empty(shape, dtype)
-    if not isinstance(out, ndarray):
-        raise TypeError(f"{name} must be a numpy.ndarray, got {type(out).__name__}")
-    if out.dtype != dtype:
-        raise TypeError(f"{name} has dtype {out.dtype}, expected {dtype}")
-    if out.shape != shape:
-        raise ValueError(f"{name} has shape {out.shape}, expected {shape}")
-    if not out.flags.writeable:
-        raise ValueError(f"{name} is read-only")
-    return out
+    cdef cnp.npy_intp[MAX_NDIM] lengths
+    cdef int d
+    for d in range(len(shape)):
+        lengths[d] = shape[d]
+    cdef ndarray result = result_array(out, <int> len(shape), lengths, computed, half, name)
+    return result if out is None else out
 
 
 cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind):
@@ -76,20 +81,26 @@ cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind):
 cdef ndarray result_array(
     object out, int ndim, const cnp.npy_intp *shape, int computed, object half, str name
 ):
-    """array_for, by the C API alone in the usual case."""
+    """A new array, or `out` without its class, found fit for a result. `half` is half_dtype."""
     cdef ndarray array
-    if half is None:
-        if out is None:
-            return empty(ndim, shape, computed)
-        if isinstance(out, ndarray):
-            array = out
-            if (
-                cnp.PyArray_TYPE(array) == computed and cnp.PyArray_ISNOTSWAPPED(array)
-                and array.ndim == ndim and cnp.PyArray_CompareLists(array.shape, shape, ndim)
-                and cnp.PyArray_ISWRITEABLE(array)
-            ):
-                return array
-    return array_for(out, tuple([shape[d] for d in range(ndim)]), computed, half, name)
+    if out is None:
+        return empty(ndim, shape, computed) if half is None else np.empty(as_tuple(ndim, shape), half)
+    if not isinstance(out, ndarray):
+        raise TypeError(f"{name} must be a numpy.ndarray, got {type(out).__name__}")
+    array = plain(out)
+    if half is not None or cnp.PyArray_TYPE(array) != computed or not cnp.PyArray_ISNOTSWAPPED(array):
+        dtype = half if half is not None else np.dtype(np.float32 if computed == cnp.NPY_FLOAT else np.float64)
+        if array.dtype != dtype:
+            raise TypeError(f"{name} has dtype {array.dtype}, expected {dtype}")
+    if array.ndim != ndim or not cnp.PyArray_CompareLists(array.shape, shape, ndim):
+        raise ValueError(f"{name} has shape {(<object> array).shape}, expected {as_tuple(ndim, shape)}")
+    if not cnp.PyArray_ISWRITEABLE(array):
+        raise ValueError(f"{name} is read-only")
+    return array
+
+
+cdef tuple as_tuple(int ndim, const cnp.npy_intp *shape):
+    return tuple([shape[d] for d in range(ndim)])
 
 
 cdef object checked_dtype(object dtype):
@@ -112,23 +123,24 @@ cdef tuple as_dtype(ndarray array, object wanted):
     return array, cnp.NPY_DOUBLE if wanted == np.float64 else cnp.NPY_FLOAT, None
 
 
-cdef object mask_like(object where, ndarray array):
-    """`where` as a view of the shape of `array`, or None."""
-    if where is None:
+cdef object mask_like(ndarray mask, ndarray array):
+    """A mask as a view of the shape of `array`, or None."""
+    if mask is None:
         return None
-    mask = np.asarray(where)
     if mask.dtype != np.bool_:
         raise TypeError(f"where has dtype {mask.dtype}, expected bool")
     try:
         return np.broadcast_to(mask, (<object> array).shape)
     except ValueError:
         raise ValueError(
-            f"where has shape {mask.shape}, which does not broadcast to {(<object> array).shape}") from None
+            f"where has shape {(<object> mask).shape}, which does not broadcast to {(<object> array).shape}") from None
 
 
 cdef double real_number(object number, str name) except? -1:
-    """One that is too large is infinite."""
-    if type(number) is not float and type(number) is not int:
+    """One that is too large is infinite. This runs code of `number`."""
+    if type(number) is float:
+        return number
+    if type(number) is not int:
         # NumPy would make numbers of complex ones, of strings and of arrays.
         array = np.asarray(number)
         if array.ndim or not (array.dtype.kind in "biufO" or is_half(array.dtype)):
@@ -141,9 +153,8 @@ cdef double real_number(object number, str name) except? -1:
         return INFINITY
 
 
-cdef double checked_scale(object scale, int computed) except -1:
-    """The scale as the kernels see it."""
-    cdef double value = <double> scale if type(scale) is float else real_number(scale, "scale")
+cdef double checked_scale(double value, object scale, int computed) except -1:
+    """The scale, of which `value` is the number, as the kernels see it."""
     if computed == cnp.NPY_FLOAT:
         value = <float> value
     if not 0 < value < INFINITY:

@@ -9,7 +9,7 @@ from numpy cimport ndarray
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport (
-    as_array,
+    any_array,
     as_dtype,
     checked_dtype,
     checked_scale,
@@ -17,6 +17,8 @@ from softmax_cy._arguments cimport (
     half_dtype,
     kernels_for,
     mask_like,
+    plain,
+    real_number,
     result_array,
 )
 from softmax_cy._slices cimport run_slices
@@ -37,19 +39,23 @@ cdef object elementwise(
 ):
     """An operation whose result has the shape of x."""
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef ndarray array = as_array(x)
+    cdef object given = any_array(x)
+    cdef object keep = None if where is None else any_array(where)
+    cdef object plain_axes = _layout.plain_axes(axis)
+    cdef object wanted = checked_dtype(dtype)
+    cdef double factor = real_number(scale, "scale")
+    cdef ndarray array = plain(given)
     cdef int computed = computed_in(array, "x")
     cdef object half = half_dtype(array, computed)
-    cdef uint64_t axes = _layout.slice_axes(axis, array.ndim)
-    cdef ndarray mask = mask_like(where, array)
+    cdef uint64_t axes = _layout.slice_axes(plain_axes, array.ndim)
+    cdef ndarray mask = None if keep is None else mask_like(plain(keep), array)
     cdef const KernelTable *kernels
     cdef const LongKernels *long_
     cdef SlicesKernel kernel
-    cdef double factor
     cdef ndarray result
-    if dtype is not None:
-        array, computed, half = as_dtype(array, checked_dtype(dtype))
-    factor = checked_scale(scale, computed)
+    if wanted is not None:
+        array, computed, half = as_dtype(array, wanted)
+    factor = checked_scale(factor, scale, computed)
     kernels = kernels_for(computed)
     result = result_array(out, array.ndim, cnp.PyArray_DIMS(array), computed, half, "out")
     if out is not None:
@@ -64,7 +70,7 @@ cdef object elementwise(
         kernel = kernels.log_softmax
         long_ = &kernels.long_log_softmax
     run_slices(kernel, SOFTMAX_COST, array, result, axes, factor, None, mask, computed, threads, long_)
-    return result
+    return result if out is None else out
 
 
 def softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_threads=None):
@@ -220,23 +226,28 @@ def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, 
     array([6.93147181e-01, 1.00069315e+03])
     """
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef ndarray array = as_array(x)
+    cdef object given = any_array(x)
+    cdef object keep = None if where is None else any_array(where)
+    cdef object plain_axes = _layout.plain_axes(axis)
+    cdef object wanted = checked_dtype(dtype)
+    cdef double factor = real_number(scale, "scale")
+    cdef bint keep_axes = keepdims
+    cdef ndarray array = plain(given)
     cdef int computed = computed_in(array, "x")
     cdef object half = half_dtype(array, computed)
-    cdef uint64_t axes = _layout.slice_axes(axis, array.ndim)
-    cdef ndarray mask = mask_like(where, array)
+    cdef uint64_t axes = _layout.slice_axes(plain_axes, array.ndim)
+    cdef ndarray mask = None if keep is None else mask_like(plain(keep), array)
     cdef cnp.npy_intp[_layout.MAX_NDIM] shape
     cdef int ndim = 0, d
-    cdef double factor
     cdef const KernelTable *kernels
     cdef ndarray result
-    if dtype is not None:
-        array, computed, half = as_dtype(array, checked_dtype(dtype))
-    factor = checked_scale(scale, computed)
+    if wanted is not None:
+        array, computed, half = as_dtype(array, wanted)
+    factor = checked_scale(factor, scale, computed)
     for d in range(array.ndim):
         if not axes >> d & 1:
             shape[ndim] = array.shape[d]
-        elif keepdims:
+        elif keep_axes:
             shape[ndim] = 1
         else:
             continue
@@ -253,4 +264,4 @@ def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, 
     run_slices(
         kernels.logsumexp, SOFTMAX_COST, array, result, axes, factor, None, mask, computed, threads,
         &kernels.long_logsumexp)
-    return result
+    return result if out is None else out

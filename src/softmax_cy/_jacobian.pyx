@@ -11,7 +11,7 @@ cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport (
     STREAM_ABOVE,
-    as_array,
+    any_array,
     as_dtype,
     checked_dtype,
     checked_scale,
@@ -21,6 +21,8 @@ from softmax_cy._arguments cimport (
     half_dtype,
     kernels_for,
     mask_like,
+    plain,
+    real_number,
     result_array,
 )
 from softmax_cy._forward cimport SOFTMAX_COST
@@ -116,20 +118,23 @@ cdef ndarray matrices(object out, str out_name, ndarray y, int axis, int compute
 
 cdef object jacobian(bint of_log, object y, str name, object axis, object scale, object out, object num_threads):
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef ndarray outputs = as_array(y)
+    cdef object given = any_array(y)
+    cdef object plain_axis = _layout.plain_axis(axis)
+    cdef double factor = real_number(scale, "scale")
+    cdef ndarray outputs = plain(given)
     cdef int computed = computed_in(outputs, name)
-    cdef double factor = checked_scale(scale, computed)
-    cdef int index = _layout.slice_axis(axis, outputs.ndim)
+    cdef int index = _layout.slice_axis(plain_axis, outputs.ndim)
     cdef const KernelTable *kernels = kernels_for(computed)
     cdef JacobianKernel kernel = kernels.log_jacobian if of_log else kernels.jacobian
     cdef object half = half_dtype(outputs, computed)
     cdef ndarray result = matrices(out, "out", outputs, index, computed, half, name)
+    factor = checked_scale(factor, scale, computed)
     if outputs.ndim == 0:
         outputs = outputs.reshape(1)
     if out is not None and _layout.may_overlap(outputs, result):
         outputs = outputs.copy()
     jacobian_into(kernel, outputs, result, None, None, index, factor, computed, threads)
-    return result
+    return result if out is None else out
 
 
 cdef bint have_common_element(ndarray a, ndarray b):
@@ -150,7 +155,7 @@ cdef object pair_of(object out):
         return None, None
     if not isinstance(out, tuple) or len(out) != 2:
         raise TypeError(f"out must be a tuple of two arrays, got {described(out)}")
-    return out
+    return tuple(out)
 
 
 def softmax_jacobian(y, axis=-1, *, scale=1.0, out=None, num_threads=None):
@@ -307,20 +312,25 @@ def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=N
            [-4.24835426e-18,  4.24835426e-18]])
     """
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef ndarray array = as_array(x)
+    cdef object given = any_array(x)
+    cdef object keep = None if where is None else any_array(where)
+    cdef object plain_axis = _layout.plain_axis(axis)
+    cdef object wanted = checked_dtype(dtype)
+    cdef double factor = real_number(scale, "scale")
+    cdef tuple outs = pair_of(out)
+    cdef ndarray array = plain(given)
     cdef int computed = computed_in(array, "x")
     cdef object half = half_dtype(array, computed)
-    cdef int index = _layout.slice_axis(axis, array.ndim)
+    cdef int index = _layout.slice_axis(plain_axis, array.ndim)
     cdef uint64_t axes = <uint64_t> 1 << index
-    cdef ndarray mask = mask_like(where, array)
+    cdef ndarray mask = None if keep is None else mask_like(plain(keep), array)
     cdef const KernelTable *kernels
-    cdef double factor
     cdef ndarray y, exact_y, result
-    if dtype is not None:
-        array, computed, half = as_dtype(array, checked_dtype(dtype))
-    factor = checked_scale(scale, computed)
+    if wanted is not None:
+        array, computed, half = as_dtype(array, wanted)
+    factor = checked_scale(factor, scale, computed)
     kernels = kernels_for(computed)
-    y_out, jacobian_out = pair_of(out)
+    y_out, jacobian_out = outs
     y = result_array(y_out, array.ndim, cnp.PyArray_DIMS(array), computed, half, "out[0]")
     result = matrices(jacobian_out, "out[1]", array, index, computed, half, "x")
     if out is not None:
@@ -342,4 +352,4 @@ def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=N
     jacobian_into(kernels.jacobian, exact_y, result, array, mask, index, factor, computed, threads)
     if half is not None:
         y[...] = exact_y.reshape(shape)
-    return y, result
+    return y if y_out is None else y_out, result if jacobian_out is None else jacobian_out

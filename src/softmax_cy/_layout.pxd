@@ -22,6 +22,9 @@ cdef struct Run:
     Py_ssize_t[OPERANDS] stride
 
 
+cdef object plain_axis(object axis)
+cdef object plain_axes(object axis)
+
 # Axes as a set: bit d is axis d.
 cdef uint64_t slice_axes(object axis, int ndim) except? 0xFFFFFFFFFFFFFFFF
 cdef int slice_axis(object axis, int ndim) except -1

@@ -5,6 +5,8 @@ says how its elements lie. `Outer` holds the others: a flat index counts the sli
 how many follow it at one stride. That is all a thread needs to take any part of the work.
 """
 
+import operator
+
 import numpy as np
 
 cimport numpy as cnp
@@ -34,37 +36,50 @@ cnp.import_array()
 cdef object LAST = -1
 
 
+cdef object plain_axis(object axis):
+    """An axis as an int. This runs code of `axis`."""
+    if type(axis) is int:
+        return axis
+    try:
+        return operator.index(axis)
+    except TypeError:
+        raise TypeError(f"axis must be an integer, got {axis!r}") from None
+
+
+cdef object plain_axes(object axis):
+    """What slice_axes takes, of ints alone. This runs code of `axis`."""
+    if axis is None or type(axis) is int:
+        return axis
+    try:
+        return tuple([plain_axis(one) for one in axis]) if isinstance(axis, tuple) else plain_axis(axis)
+    except TypeError:
+        raise TypeError(f"axis must be an integer, a tuple of integers or None, got {axis!r}") from None
+
+
 cdef int slice_axis(object axis, int ndim) except -1:
     """One axis, counted from the front. A 0-d array counts as one element along one axis."""
     cdef Py_ssize_t index
+    axis = plain_axis(axis)
     try:
         index = axis
-    except (TypeError, OverflowError):
-        if hasattr(axis, "__index__"):
-            raise np.exceptions.AxisError(f"axis {axis} is out of bounds for array of dimension {ndim}") from None
-        raise TypeError(f"axis must be an integer, got {axis!r}") from None
+    except OverflowError:
+        raise np.exceptions.AxisError(f"axis {axis} is out of bounds for array of dimension {ndim}") from None
     if not -max(ndim, 1) <= index < max(ndim, 1):
         raise np.exceptions.AxisError(index, ndim)
     return <int> (index + max(ndim, 1) if index < 0 else index)
 
 
 cdef uint64_t slice_axes(object axis, int ndim) except? 0xFFFFFFFFFFFFFFFF:
-    """The axes that make a slice: an integer's, a tuple's, or all of them for None."""
+    """The axes that make a slice: an int's, a tuple's, or all of them for None, as from plain_axes."""
     cdef uint64_t axes = 0, bit
     if axis is LAST and ndim > 0:
         return <uint64_t> 1 << (ndim - 1)
     if axis is None:
         return (<uint64_t> 1 << (max(ndim, 1) - 1) << 1) - 1
     if not isinstance(axis, tuple):
-        try:
-            return <uint64_t> 1 << slice_axis(axis, ndim)
-        except TypeError:
-            raise TypeError(f"axis must be an integer, a tuple of integers or None, got {axis!r}") from None
+        return <uint64_t> 1 << slice_axis(axis, ndim)
     for one in axis:
-        try:
-            bit = <uint64_t> 1 << slice_axis(one, ndim)
-        except TypeError:
-            raise TypeError(f"axis must be an integer, a tuple of integers or None, got {axis!r}") from None
+        bit = <uint64_t> 1 << slice_axis(one, ndim)
         if axes & bit:
             raise ValueError(f"duplicate axis in {axis}")
         axes |= bit

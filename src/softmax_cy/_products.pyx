@@ -9,7 +9,16 @@ from numpy cimport ndarray
 
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
-from softmax_cy._arguments cimport as_array, checked_scale, computed_in, half_dtype, kernels_for, result_array
+from softmax_cy._arguments cimport (
+    any_array,
+    checked_scale,
+    computed_in,
+    half_dtype,
+    kernels_for,
+    plain,
+    real_number,
+    result_array,
+)
 from softmax_cy._slices cimport run_slices
 from softmax_cy.kernels.table cimport KernelTable, SlicesKernel
 
@@ -40,19 +49,22 @@ cdef object product(
 ):
     """A product of the vector v with a Jacobian that follows from y."""
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef ndarray vector = as_array(v)
-    cdef ndarray outputs = as_array(y)
+    cdef object given_v = any_array(v)
+    cdef object given_y = any_array(y)
+    cdef object plain_axes = _layout.plain_axes(axis)
+    cdef double factor = real_number(scale, "scale")
+    cdef ndarray vector = plain(given_v)
+    cdef ndarray outputs = plain(given_y)
     cdef int computed = computed_in(vector, v_name)
     cdef int of_outputs = computed_in(outputs, y_name)
     cdef object half = None
     cdef uint64_t axes
-    cdef double factor
     cdef ndarray result
     if computed != of_outputs:
         computed = cnp.NPY_DOUBLE
     elif computed == cnp.NPY_FLOAT and half_dtype(vector, computed) == half_dtype(outputs, computed):
         half = half_dtype(vector, computed)
-    factor = checked_scale(scale, computed)
+    factor = checked_scale(factor, scale, computed)
     if vector.ndim != outputs.ndim or not cnp.PyArray_CompareLists(vector.shape, outputs.shape, vector.ndim):
         shape = broadcast_shape((<object> vector).shape, (<object> outputs).shape)
         if shape is None:
@@ -60,7 +72,7 @@ cdef object product(
                 f"{v_name} of shape {(<object> vector).shape} and {y_name} of shape {(<object> outputs).shape} do not "
                 "broadcast")
         vector, outputs = np.broadcast_to(vector, shape), np.broadcast_to(outputs, shape)
-    axes = _layout.slice_axes(axis, vector.ndim)
+    axes = _layout.slice_axes(plain_axes, vector.ndim)
     result = result_array(out, vector.ndim, vector.shape, computed, half, "out")
     if out is not None:
         if _layout.overlap_partly(vector, result):
@@ -70,7 +82,7 @@ cdef object product(
     run_slices(
         product_kernel(kernels_for(computed), which), PRODUCT_COST, vector, result, axes, factor, outputs, None,
         computed, threads, NULL)
-    return result
+    return result if out is None else out
 
 
 cdef object broadcast_shape(tuple a, tuple b):
