@@ -802,6 +802,7 @@ OUTPUTS = [
     ("of the right shape and dtype, in any layout", "written to and returned", test_out_in_any_layout),
     ("an input of the right shape and dtype", "the same bits, in place", test_out_is_an_input),
     ("overlapping an input", "the same bits", test_out_overlaps_an_input),
+    ("with elements that overlap each other", "an error: which of the results would be in them?", None),
     ("anything else", "an error, below", None),
 ]
 
@@ -954,6 +955,11 @@ ERRORS = {
             ("np.zeros({shape}, '>f8')", TypeError, "out has dtype >f8, expected float64"),
             ("np.zeros((9, 9))", ValueError, "out has shape (9, 9), expected {shape}"),
             ("read_only(np.zeros({shape}))", ValueError, "out is read-only"),
+            (
+                "overlapping_itself({shape})",
+                ValueError,
+                "out has elements that overlap, and only one of the results could be in them",
+            ),
         )
         + errors(
             "out",
@@ -1046,6 +1052,11 @@ def overlapping(rows, columns):
     """Results of softmax_and_jacobian that have one element in common."""
     memory = np.zeros(rows * columns * (columns + 1) - 1)
     return memory[: rows * columns].reshape(rows, columns), memory[rows * columns - 1 :].reshape(rows, columns, columns)
+
+
+def overlapping_itself(shape):
+    """One element of memory for all."""
+    return np.lib.stride_tricks.as_strided(np.zeros(1), shape, (0,) * len(shape))
 
 
 def failing_call(name, error, key):

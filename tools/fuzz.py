@@ -86,7 +86,7 @@ class Program:
     statements: list[str] = field(default_factory=list)
     arguments: dict[str, str] = field(default_factory=dict)
     in_memory: bool = False  # an input lies in the memory that `out` may lie in
-    shared: bool = False  # several results share one element of `out`
+    shared: bool = False  # elements of `out` share memory
     last: list[str] = field(default_factory=list)  # statements that must come after the others
     # All arguments are known to be good; one is known to be bad; else unknown.
     good: bool = True
@@ -412,6 +412,8 @@ def draw_out(program, draw, shape, dtype: str | None, memory: str | None) -> Non
         other_shape = draw(one_of([(*shape, 1), shape[1:], shape[::-1], tuple(n + 1 for n in shape), (3,), ()]))
         verdict, shape = verdict and other_shape == shape, other_shape
     allocate(program, draw, "out", shape, dtype, memory)
+    if program.shared:
+        verdict = False
     if rarely(draw, 12):
         program.last.append("out.flags.writeable = False")
         verdict = False
@@ -1056,8 +1058,7 @@ def run(program: Program, write_down) -> str:
         # The inputs may have been written to by way of `out`: the values are computed from new ones.
         try:
             expected.check(result)
-            if not program.shared:
-                Expected(program, evaluate(program)).check_values(result)
+            Expected(program, evaluate(program)).check_values(result)
         except AssertionError as error:
             raise Finding(f"{program.function} result {kind_of(error)}", f"wrong result: {error}") from None
     if caught:

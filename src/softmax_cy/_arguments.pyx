@@ -18,6 +18,7 @@ from libc.math cimport INFINITY
 cimport numpy as cnp
 from numpy cimport ndarray
 
+from softmax_cy._layout cimport overlaps_itself
 from softmax_cy.kernels.table cimport MAX_NDIM
 
 cnp.import_array()
@@ -96,6 +97,8 @@ cdef ndarray result_array(
         raise ValueError(f"{name} has shape {(<object> array).shape}, expected {as_tuple(ndim, shape)}")
     if not cnp.PyArray_ISWRITEABLE(array):
         raise ValueError(f"{name} is read-only")
+    if overlaps_itself(array):
+        raise ValueError(f"{name} has elements that overlap, and only one of the results could be in them")
     return array
 
 

@@ -35,5 +35,6 @@ cdef void outer_axes(
     Outer *outer, ndarray first, ndarray second, ndarray third, ndarray fourth, uint64_t axes
 ) noexcept
 cdef void run_at(const Outer *outer, Py_ssize_t begin, Py_ssize_t end, Run *run) noexcept nogil
+cdef bint overlaps_itself(ndarray array) except -1
 cdef bint may_overlap(ndarray x, ndarray out) noexcept
 cdef bint overlap_partly(ndarray x, ndarray out) noexcept

@@ -214,6 +214,42 @@ cdef void run_at(const Outer *outer, Py_ssize_t begin, Py_ssize_t end, Run *run)
             run.count = outer.shape[d] - position
 
 
+cdef bint overlaps_itself(ndarray array) except -1:
+    """Whether two elements have a byte in common."""
+    cdef Py_ssize_t[MAX_NDIM] lengths, strides
+    cdef Py_ssize_t itemsize = cnp.PyArray_ITEMSIZE(array), extent = itemsize, stride
+    cdef int ndim = 0, d, place
+    cdef bint nested = True
+    if cnp.PyArray_IS_C_CONTIGUOUS(array) or cnp.PyArray_IS_F_CONTIGUOUS(array):
+        return False
+    # The axes, those of the smallest steps first.
+    for d in range(array.ndim):
+        if array.shape[d] == 1:
+            continue
+        stride = array.strides[d] if array.strides[d] >= 0 else -array.strides[d]
+        place = ndim
+        while place > 0 and strides[place - 1] > stride:
+            strides[place], lengths[place] = strides[place - 1], lengths[place - 1]
+            place -= 1
+        strides[place], lengths[place] = stride, array.shape[d]
+        ndim += 1
+    for d in range(ndim):
+        if strides[d] < itemsize or d > 0 and strides[d] == strides[d - 1]:
+            return True
+        nested = nested and strides[d] >= extent
+        extent += (lengths[d] - 1) * strides[d]
+    if nested:
+        return False
+    if extent < cnp.PyArray_NBYTES(array):
+        return True
+    # Nobody has such an array, and a list of all its elements is the shortest way to an answer.
+    offsets = np.zeros(1, np.intp)
+    for d in range(ndim):
+        offsets = np.add.outer(offsets, strides[d] * np.arange(lengths[d])).ravel()
+    offsets.sort()
+    return bool((np.diff(offsets) < itemsize).any())
+
+
 cdef void bounds(ndarray array, char **begin, char **end) noexcept:
     """The addresses that an array's elements lie between."""
     cdef int d
