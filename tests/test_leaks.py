@@ -128,7 +128,7 @@ def calls_with_out(function):
         results = function(x, *others, **options)
         out = results[1] if function is cross_entropy_and_grad else results
         if isinstance(out, np.generic):
-            out = np.asarray(out)
+            out = np.array(out)
         yield f"{name}, out", [x, *others], options | {"out": out}
         if function is softmax_and_jacobian:
             out = results[0]

@@ -775,8 +775,7 @@ class Expected:
             assert len(result) == 2, f"{len(result)} results"
             parts = list(result)
         for part in parts:
-            is_loss = self.name in LOSSES and part is parts[0]
-            right = self.dtype.type if is_loss and part.ndim == 0 else np.ndarray
+            right = np.ndarray if part.ndim else self.dtype.type
             assert type(part) is right or part is self.options.get("out"), f"a {type(part).__name__} was returned"
             assert part.dtype == self.dtype, f"dtype {part.dtype}, expected {self.dtype}"
             assert part.dtype.isnative, "the byte order of the result is not the machine's"

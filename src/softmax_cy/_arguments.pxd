@@ -20,6 +20,7 @@ cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind)
 cdef ndarray result_array(
     object out, int ndim, const cnp.npy_intp *shape, int computed, object half, str name
 )
+cdef object returned(ndarray result, object out)
 cdef object checked_dtype(object dtype)
 cdef tuple as_dtype(ndarray array, object wanted)
 cdef object mask_like(ndarray mask, ndarray array)

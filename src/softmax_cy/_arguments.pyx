@@ -102,6 +102,13 @@ cdef ndarray result_array(
     return array
 
 
+cdef object returned(ndarray result, object out):
+    """What the caller gets for a result_array: `out`, or a scalar where the result has no axes, as from NumPy."""
+    if out is not None:
+        return out
+    return result if result.ndim else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
+
+
 cdef tuple as_tuple(int ndim, const cnp.npy_intp *shape):
     return tuple([shape[d] for d in range(ndim)])
 

@@ -20,6 +20,7 @@ from softmax_cy._arguments cimport (
     plain,
     real_number,
     result_array,
+    returned,
 )
 from softmax_cy._slices cimport run_slices
 from softmax_cy.kernels.table cimport KernelTable, LongKernels, SlicesKernel
@@ -70,7 +71,7 @@ cdef object elementwise(
         kernel = kernels.log_softmax
         long_ = &kernels.long_log_softmax
     run_slices(kernel, SOFTMAX_COST, array, result, axes, factor, None, mask, computed, threads, long_)
-    return result if out is None else out
+    return returned(result, out)
 
 
 def softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_threads=None):
@@ -101,7 +102,8 @@ def softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_thre
     Returns
     -------
     ndarray, same shape as `x`
-        `out` if that was given. The dtype is that of `x` for a floating `x`, otherwise float64.
+        `out` if that was given, otherwise a NumPy scalar if there are no axes. The dtype is that of `x` for a floating
+        `x`, otherwise float64.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_thre
         `scale` is not a real number, or `out` is not an array of the result's dtype.
     ValueError
         If an axis is given twice, `scale` is not positive and finite, `where` does not broadcast, `out` has another
-        shape or is read-only, or `num_threads` is less than 1.
+        shape, is read-only or has elements that overlap, or `num_threads` is less than 1.
 
     Notes
     -----
@@ -155,7 +157,8 @@ def log_softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_
     Returns
     -------
     ndarray, same shape as `x`
-        `out` if that was given. The dtype is that of `x` for a floating `x`, otherwise float64.
+        `out` if that was given, otherwise a NumPy scalar if there are no axes. The dtype is that of `x` for a floating
+        `x`, otherwise float64.
 
     Raises
     ------
@@ -202,7 +205,8 @@ def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, 
     Returns
     -------
     ndarray, shape of `x` without the axes summed over
-        `out` if that was given. The dtype is that of `x` for a floating `x`, otherwise float64.
+        `out` if that was given, otherwise a NumPy scalar if no axes are left. The dtype is that of `x` for a floating
+        `x`, otherwise float64.
 
     Raises
     ------
@@ -264,4 +268,4 @@ def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, 
     run_slices(
         kernels.logsumexp, SOFTMAX_COST, array, result, axes, factor, None, mask, computed, threads,
         &kernels.long_logsumexp)
-    return result if out is None else out
+    return returned(result, out)

@@ -24,6 +24,7 @@ from softmax_cy._arguments cimport (
     plain,
     real_number,
     result_array,
+    returned,
 )
 from softmax_cy._forward cimport SOFTMAX_COST
 from softmax_cy._slices cimport run_slices
@@ -134,7 +135,7 @@ cdef object jacobian(bint of_log, object y, str name, object axis, object scale,
     if out is not None and _layout.may_overlap(outputs, result):
         outputs = outputs.copy()
     jacobian_into(kernel, outputs, result, None, None, index, factor, computed, threads)
-    return result if out is None else out
+    return returned(result, out)
 
 
 cdef bint have_common_element(ndarray a, ndarray b):
@@ -189,7 +190,8 @@ def softmax_jacobian(y, axis=-1, *, scale=1.0, out=None, num_threads=None):
         If the dtype of `y` is not a supported one, `axis` or `num_threads` is not an integer, `scale` is not a real
         number, or `out` is not an array of the result's dtype.
     ValueError
-        If `scale` is not positive and finite, `out` has another shape or is read-only, or `num_threads` is less than 1.
+        If `scale` is not positive and finite, `out` has another shape, is read-only or has elements that overlap, or
+        `num_threads` is less than 1.
 
     Notes
     -----
@@ -242,7 +244,8 @@ def log_softmax_jacobian(log_y, axis=-1, *, scale=1.0, out=None, num_threads=Non
         If the dtype of `log_y` is not a supported one, `axis` or `num_threads` is not an integer, `scale` is not a real
         number, or `out` is not an array of the result's dtype.
     ValueError
-        If `scale` is not positive and finite, `out` has another shape or is read-only, or `num_threads` is less than 1.
+        If `scale` is not positive and finite, `out` has another shape, is read-only or has elements that overlap, or
+        `num_threads` is less than 1.
 
     Notes
     -----
@@ -352,4 +355,4 @@ def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=N
     jacobian_into(kernels.jacobian, exact_y, result, array, mask, index, factor, computed, threads)
     if half is not None:
         y[...] = exact_y.reshape(shape)
-    return y if y_out is None else y_out, result if jacobian_out is None else jacobian_out
+    return returned(y, y_out), returned(result, jacobian_out)

@@ -18,6 +18,7 @@ from softmax_cy._arguments cimport (
     plain,
     real_number,
     result_array,
+    returned,
 )
 from softmax_cy._slices cimport run_slices
 from softmax_cy.kernels.table cimport KernelTable, SlicesKernel
@@ -82,7 +83,7 @@ cdef object product(
     run_slices(
         product_kernel(kernels_for(computed), which), PRODUCT_COST, vector, result, axes, factor, outputs, None,
         computed, threads, NULL)
-    return result if out is None else out
+    return returned(result, out)
 
 
 cdef object broadcast_shape(tuple a, tuple b):
@@ -119,7 +120,8 @@ def softmax_vjp(grad, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     Returns
     -------
     ndarray
-        `out` if that was given. The shape that the inputs broadcast to; their dtype, the wider if they differ.
+        `out` if that was given, otherwise a NumPy scalar if there are no axes. The shape that the inputs broadcast to;
+        their dtype, the wider if they differ.
 
     Raises
     ------
@@ -130,7 +132,7 @@ def softmax_vjp(grad, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
         `out` is not an array of the result's dtype.
     ValueError
         If the inputs do not broadcast, an axis is given twice, `scale` is not positive and finite, `out` has another
-        shape or is read-only, or `num_threads` is less than 1.
+        shape, is read-only or has elements that overlap, or `num_threads` is less than 1.
 
     Notes
     -----
@@ -175,7 +177,8 @@ def softmax_jvp(tangent, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     Returns
     -------
     ndarray
-        `out` if that was given. The shape that the inputs broadcast to; their dtype, the wider if they differ.
+        `out` if that was given, otherwise a NumPy scalar if there are no axes. The shape that the inputs broadcast to;
+        their dtype, the wider if they differ.
 
     Raises
     ------
@@ -186,7 +189,7 @@ def softmax_jvp(tangent, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
         `out` is not an array of the result's dtype.
     ValueError
         If the inputs do not broadcast, an axis is given twice, `scale` is not positive and finite, `out` has another
-        shape or is read-only, or `num_threads` is less than 1.
+        shape, is read-only or has elements that overlap, or `num_threads` is less than 1.
 
     Notes
     -----
@@ -231,7 +234,8 @@ def log_softmax_vjp(grad, log_y, axis=-1, *, scale=1.0, out=None, num_threads=No
     Returns
     -------
     ndarray
-        `out` if that was given. The shape that the inputs broadcast to; their dtype, the wider if they differ.
+        `out` if that was given, otherwise a NumPy scalar if there are no axes. The shape that the inputs broadcast to;
+        their dtype, the wider if they differ.
 
     Raises
     ------
@@ -242,7 +246,7 @@ def log_softmax_vjp(grad, log_y, axis=-1, *, scale=1.0, out=None, num_threads=No
         `out` is not an array of the result's dtype.
     ValueError
         If the inputs do not broadcast, an axis is given twice, `scale` is not positive and finite, `out` has another
-        shape or is read-only, or `num_threads` is less than 1.
+        shape, is read-only or has elements that overlap, or `num_threads` is less than 1.
 
     Notes
     -----
@@ -286,7 +290,8 @@ def log_softmax_jvp(tangent, log_y, axis=-1, *, scale=1.0, out=None, num_threads
     Returns
     -------
     ndarray
-        `out` if that was given. The shape that the inputs broadcast to; their dtype, the wider if they differ.
+        `out` if that was given, otherwise a NumPy scalar if there are no axes. The shape that the inputs broadcast to;
+        their dtype, the wider if they differ.
 
     Raises
     ------
@@ -297,7 +302,7 @@ def log_softmax_jvp(tangent, log_y, axis=-1, *, scale=1.0, out=None, num_threads
         `out` is not an array of the result's dtype.
     ValueError
         If the inputs do not broadcast, an axis is given twice, `scale` is not positive and finite, `out` has another
-        shape or is read-only, or `num_threads` is less than 1.
+        shape, is read-only or has elements that overlap, or `num_threads` is less than 1.
 
     Notes
     -----
