@@ -1,5 +1,6 @@
 """axis, scale, where, dtype, keepdims and out, for softmax, log_softmax and logsumexp alike."""
 
+from fractions import Fraction
 from itertools import permutations
 from types import SimpleNamespace
 
@@ -598,13 +599,28 @@ ERRORS = {
     "scale a string": ({"scale": "2"}, TypeError, "scale must be a real number, got '2'"),
     "scale None": ({"scale": None}, TypeError, "scale must be a real number, got None"),
     "scale an array": ({"scale": np.ones(2)}, TypeError, r"scale must be a real number, got array\(\[1., 1.\]\)"),
-    "scale beyond all floats": ({"scale": 10**400}, ValueError, "scale must be positive and finite, got 1000000"),
+    "scale beyond all floats": (
+        {"scale": 10**400},
+        ValueError,
+        r"scale must be positive and finite, got 1000*, which float64 rounds to inf$",
+    ),
     "scale beyond the dtype": (
         {"scale": 1e39, "dtype": "f4"},
         ValueError,
-        r"scale must be positive and finite.*, got 1e\+39",
+        r"scale must be positive and finite, got 1e\+39, which float32 rounds to inf$",
     ),
-    "scale below the dtype": ({"scale": 1e-50, "dtype": "f4"}, ValueError, "scale must be positive.*, got 1e-50"),
+    "scale below the dtype": (
+        {"scale": 1e-50, "dtype": "f4"},
+        ValueError,
+        "scale must be positive and finite, got 1e-50, which float32 rounds to 0$",
+    ),
+    "scale below all floats": (
+        {"scale": Fraction(1, 10**400)},
+        ValueError,
+        "got Fraction.*, which float64 rounds to 0$",
+    ),
+    "scale infinite, and a dtype": ({"scale": inf, "dtype": "f4"}, ValueError, "positive and finite, got inf$"),
+    "scale zero, and a dtype": ({"scale": 0, "dtype": "f4"}, ValueError, "positive and finite, got 0$"),
     "where of integers": ({"where": [1, 0, 1]}, TypeError, "where has dtype int64, expected bool"),
     "where of floats": ({"where": X}, TypeError, "where has dtype float64, expected bool"),
     "where of objects": ({"where": [None]}, TypeError, "where has dtype object, expected bool"),

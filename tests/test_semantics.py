@@ -935,11 +935,17 @@ ERRORS = {
             ("-1.5", ValueError, f"{NO_SCALE} -1.5"),
             ("inf", ValueError, f"{NO_SCALE} inf"),
             ("nan", ValueError, f"{NO_SCALE} nan"),
-            ("10**400", ValueError, f"{NO_SCALE} {10**400}"),
+            ("10**400", ValueError, f"{NO_SCALE} {10**400}, which float64 rounds to inf"),
             ("1j", TypeError, "scale must be a real number, got 1j"),
             ("'2'", TypeError, "scale must be a real number, got '2'"),
             ("None", TypeError, "scale must be a real number, got None"),
             ("np.ones(2)", TypeError, "scale must be a real number, got array([1., 1.])"),
+        )
+        + errors(
+            "scale",
+            ("1e-50", ValueError, f"{NO_SCALE} 1e-50, which float32 rounds to 0", {"dtype": np.float32}),
+            ("1e50", ValueError, f"{NO_SCALE} 1e+50, which float32 rounds to inf", {"dtype": np.float32}),
+            functions=("softmax", "log_softmax", "logsumexp", BOTH),
         ),
     ),
     "where": (

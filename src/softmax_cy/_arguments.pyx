@@ -167,6 +167,9 @@ cdef double checked_scale(double value, object scale, int computed) except -1:
     """The scale, of which `value` is the number, as the kernels see it."""
     if computed == cnp.NPY_FLOAT:
         value = <float> value
-    if not 0 < value < INFINITY:
-        raise ValueError(f"scale must be positive and finite, got {scale!r}")
-    return value
+    if 0 < value < INFINITY:
+        return value
+    if (value == 0 or value == INFINITY) and scale > 0 and scale != value:
+        name = "float32" if computed == cnp.NPY_FLOAT else "float64"
+        raise ValueError(f"scale must be positive and finite, got {scale!r}, which {name} rounds to {value:g}")
+    raise ValueError(f"scale must be positive and finite, got {scale!r}")
