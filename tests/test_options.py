@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import twin
 from conftest import fma_variants_under_test
-from softmax_cy import _dispatch, log_softmax, logsumexp, softmax
+from softmax_cy import _dispatch, log_softmax, logsumexp, softmax, softmax_and_jacobian
 from test_softmax import layouts
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -430,6 +430,27 @@ def test_the_input_is_cast_and_not_the_result(operation):
     assert bits(y) == bits(operation(np.ones(2, np.float32)))
     y = operation(np.array([2048, 2049]), dtype=np.float16)
     assert bits(y) == bits(operation(np.full(2, 2048, np.float16)))
+
+
+@any_operation
+@pytest.mark.parametrize("wanted", ["f2", "f4", BFLOAT16], ids=str)
+def test_what_is_too_large_for_the_dtype_becomes_an_infinity_without_a_warning(operation, wanted, variant):
+    """Whatever NumPy is told to do about overflow."""
+    for x in ([1e300, 0], [-1e300, 0], [nan, 0], [1e-300, 0], [2**40, 0] if wanted == "f2" else [1e300, 0]):
+        with np.errstate(all="raise"):
+            y = operation(np.array(x), dtype=wanted)
+        with np.errstate(all="ignore"):
+            assert bits(y) == bits(operation(np.array(x).astype(wanted)))
+
+
+@pytest.mark.parametrize("wanted", ["f2", BFLOAT16], ids=str)
+def test_softmax_and_jacobian_does_not_warn_either(wanted, variant):
+    x = np.array([0, -12, -15.0])
+    with np.errstate(all="raise"):
+        y, jacobian = softmax_and_jacobian(x, dtype=wanted)
+        softmax_and_jacobian([1e300, 0], dtype=wanted)
+    assert bits(y) == bits(softmax(x, dtype=wanted))
+    assert jacobian.dtype == wanted
 
 
 @any_operation

@@ -1327,6 +1327,7 @@ def document():
         "### dtypes",
         "",
         "The same for every function, and for any byte order; the result has the machine's.",
+        "What `dtype=` converts to, and cannot hold, becomes an infinity or 0, without a warning.",
         *table(["given", "result", ""], merged((given, f"`{result}`", note) for given, _, result, note in DTYPES)),
         "",
         "Two inputs of a product that differ give the wider; two of 16 bits that differ give float32:",

@@ -129,7 +129,9 @@ cdef tuple as_dtype(ndarray array, object wanted):
     Kernels round what they read to their own type, so only a 16-bit dtype needs another array.
     """
     if is_half(wanted):
-        return array.astype(wanted, copy=False), cnp.NPY_FLOAT, wanted
+        # Kernels do not warn either, and a warning could run anything.
+        with np.errstate(all="ignore"):
+            return array.astype(wanted, copy=False), cnp.NPY_FLOAT, wanted
     return array, cnp.NPY_DOUBLE if wanted == np.float64 else cnp.NPY_FLOAT, None
 
 

@@ -92,7 +92,8 @@ def softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_thre
     where : array_like of bool, broadcastable to the shape of `x`, optional
         True keeps an element, False drops it from its slice. What is dropped may hold anything, NaN included.
     dtype : dtype, optional
-        float16, bfloat16, float32 or float64: what `x` is converted to first.
+        float16, bfloat16, float32 or float64: what `x` is converted to first. What is too large for it becomes an
+        infinity, without a warning.
     out : ndarray, same shape as `x`, dtype of the result, optional
         Where to write the result. May be `x` itself.
     num_threads : int, optional

@@ -354,5 +354,6 @@ def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=N
         mask = None if mask is None else mask.reshape(1)
     jacobian_into(kernels.jacobian, exact_y, result, array, mask, index, factor, computed, threads)
     if half is not None:
-        y[...] = exact_y.reshape(shape)
+        with np.errstate(all="ignore"):
+            y[...] = exact_y.reshape(shape)
     return returned(y, y_out), returned(result, jacobian_out)
