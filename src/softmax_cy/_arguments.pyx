@@ -36,7 +36,7 @@ cdef ndarray plain(object array):
     return array if type(array) is ndarray else ndarray.view(array, ndarray)
 
 
-cdef ndarray as_array(object x):
+cdef ndarray as_array(object x, str name="the array"):
     return plain(any_array(x))
 
 

@@ -22,7 +22,16 @@ from numpy cimport ndarray
 
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
-from softmax_cy._arguments cimport array_for, as_array, computed_in, cost, half_dtype, kernels_for, real_number
+from softmax_cy._arguments cimport (
+    any_array,
+    array_for,
+    computed_in,
+    cost,
+    half_dtype,
+    kernels_for,
+    plain,
+    real_number,
+)
 from softmax_cy.kernels.kinds cimport KIND_FLOAT32, KIND_FLOAT64, KIND_SWAPPED, KIND_UINT64, integer_at, real_at
 from softmax_cy.kernels.table cimport CrossEntropyKernel, CrossEntropySlices, Elements
 
@@ -178,21 +187,21 @@ cdef class Problem:
     cdef object out_array           # not of a subclass
 
     def __init__(self, x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads):
-        x = given_array(x)
-        target = given_array(target)
-        weight = None if weight is None else given_array(weight)
-        axis = converted_axis(axis)
+        x = any_array(x, "x")
+        target = any_array(target, "target")
+        weight = None if weight is None else any_array(weight, "weight")
+        axis = _layout.plain_axis(axis)
         ignored = converted_index(ignore_index)
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
         self.reduction = REDUCTIONS[REDUCTIONS.index(reduction)]
         self.smoothing = checked_smoothing(label_smoothing)
         self.threads = _threads.requested_threads(num_threads)
-        # From here on no code of the caller runs. as_array makes a view of what is of a subclass, and so only now.
-        self.logits = as_array(x)
-        self.labels = as_array(target)
+        # From here on no code of the caller runs.
+        self.logits = plain(x)
+        self.labels = plain(target)
         self.out = out
-        self.out_array = as_array(out) if isinstance(out, ndarray) else out
+        self.out_array = plain(out) if isinstance(out, ndarray) else out
         self.computed = computed_in(self.logits, "x")
         self.half = half_dtype(self.logits, self.computed)
         self.index = _layout.slice_axis(axis, self.logits.ndim)
@@ -359,20 +368,6 @@ cdef int put(ndarray result, double value) except -1:
     return 0
 
 
-cdef object given_array(object x):
-    """As an array, which may be of a subclass: whatever code the argument runs for this has then run."""
-    return x if isinstance(x, ndarray) else np.asarray(x)
-
-
-cdef object converted_axis(object axis):
-    if type(axis) is int:
-        return axis
-    try:
-        return operator.index(axis)
-    except TypeError:
-        raise TypeError(f"axis must be an integer, got {axis!r}") from None
-
-
 cdef object converted_index(object ignore_index):
     if ignore_index is None:
         return None
@@ -383,7 +378,7 @@ cdef object converted_index(object ignore_index):
 
 
 cdef ndarray checked_weights(object weight, Py_ssize_t classes):
-    cdef ndarray weights = as_array(weight)
+    cdef ndarray weights = plain(weight)
     computed_in(weights, "weight")
     if (<object> weights).shape != (classes,):
         raise ValueError(f"weight has shape {(<object> weights).shape}, expected {(classes,)}")
