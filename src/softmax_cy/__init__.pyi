@@ -1,4 +1,5 @@
-from typing import Any, Literal, TypeVar, overload
+from collections.abc import Sequence
+from typing import Any, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -31,121 +32,351 @@ __all__ = [
     "softmax_vjp",
 ]
 
-_Float = TypeVar("_Float", np.float16, np.float32, np.float64)
 _Out = TypeVar("_Out", bound=NDArray[Any])
-_Axes = int | tuple[int, ...] | None
+_Axes: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
 
+# What has a result of its own dtype, and what has one of float64: arrays, nested lists and numbers.
+_Float = TypeVar("_Float", np.float16, np.float32, np.float64)
+_Number: TypeAlias = float | np.integer[Any] | np.bool
+_Numbers: TypeAlias = (
+    NDArray[np.integer[Any] | np.bool]
+    | Sequence[float]
+    | Sequence[Sequence[float]]
+    | Sequence[Sequence[Sequence[float]]]
+)
+_To: TypeAlias = type[_Float] | np.dtype[_Float]
+
+# Each function has overloads in this order: `out`; an array of floats; what becomes float64; a number, where the result
+# may be one; a dtype; the rest.
 @overload
 def softmax(
     x: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     where: ArrayLike | None = None,
     dtype: DTypeLike | None = None,
     out: _Out,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> _Out: ...
 @overload
 def softmax(
     x: NDArray[_Float],
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     where: ArrayLike | None = None,
     dtype: None = None,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[_Float]: ...
+@overload
+def softmax(
+    x: _Numbers,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[np.float64]: ...
+@overload
+def softmax(
+    x: _Float,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> _Float: ...
+@overload
+def softmax(
+    x: _Number,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> np.float64: ...
+@overload
+def softmax(
+    x: _Number,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: _To[_Float],
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> _Float: ...
+@overload
+def softmax(
+    x: ArrayLike,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: _To[_Float],
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[_Float]: ...
 @overload
 def softmax(
     x: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     where: ArrayLike | None = None,
     dtype: DTypeLike | None = None,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[Any]: ...
 @overload
 def log_softmax(
     x: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     where: ArrayLike | None = None,
     dtype: DTypeLike | None = None,
     out: _Out,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> _Out: ...
 @overload
 def log_softmax(
     x: NDArray[_Float],
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     where: ArrayLike | None = None,
     dtype: None = None,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[_Float]: ...
+@overload
+def log_softmax(
+    x: _Numbers,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[np.float64]: ...
+@overload
+def log_softmax(
+    x: _Float,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> _Float: ...
+@overload
+def log_softmax(
+    x: _Number,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> np.float64: ...
+@overload
+def log_softmax(
+    x: _Number,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: _To[_Float],
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> _Float: ...
+@overload
+def log_softmax(
+    x: ArrayLike,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: _To[_Float],
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[_Float]: ...
 @overload
 def log_softmax(
     x: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     where: ArrayLike | None = None,
     dtype: DTypeLike | None = None,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[Any]: ...
 @overload
 def logsumexp(
     x: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     where: ArrayLike | None = None,
-    keepdims: bool = False,
+    keepdims: bool | np.bool = False,
     dtype: DTypeLike | None = None,
     out: _Out,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> _Out: ...
+@overload
+def logsumexp(  # type: ignore[overload-overlap]
+    x: NDArray[_Float],
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    keepdims: Literal[True],
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[_Float]: ...
+@overload
+def logsumexp(
+    x: _Numbers,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    keepdims: Literal[True],
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[np.float64]: ...
+@overload
+def logsumexp(  # type: ignore[overload-overlap]
+    x: NDArray[_Float],
+    axis: None,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    keepdims: Literal[False] = False,
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> _Float: ...
+@overload
+def logsumexp(
+    x: _Numbers,
+    axis: None,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    keepdims: Literal[False] = False,
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> np.float64: ...
 @overload
 def logsumexp(
     x: NDArray[_Float],
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     where: ArrayLike | None = None,
-    keepdims: bool = False,
+    keepdims: bool | np.bool = False,
     dtype: None = None,
     out: None = None,
-    num_threads: int | None = None,
-) -> NDArray[_Float]: ...
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[_Float] | _Float: ...
+@overload
+def logsumexp(
+    x: _Numbers,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    keepdims: bool | np.bool = False,
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[np.float64] | np.float64: ...
+@overload
+def logsumexp(
+    x: _Float,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    keepdims: bool | np.bool = False,
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> _Float: ...
+@overload
+def logsumexp(
+    x: _Number,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    keepdims: bool | np.bool = False,
+    dtype: None = None,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> np.float64: ...
+@overload
+def logsumexp(
+    x: _Number,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    keepdims: bool | np.bool = False,
+    dtype: _To[_Float],
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> _Float: ...
 @overload
 def logsumexp(
     x: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     where: ArrayLike | None = None,
-    keepdims: bool = False,
+    keepdims: bool | np.bool = False,
+    dtype: _To[_Float],
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[_Float] | _Float: ...
+@overload
+def logsumexp(
+    x: ArrayLike,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    keepdims: bool | np.bool = False,
     dtype: DTypeLike | None = None,
     out: None = None,
-    num_threads: int | None = None,
-) -> NDArray[Any]: ...
+    num_threads: SupportsIndex | None = None,
+) -> Any: ...
 @overload
 def softmax_vjp(
     grad: ArrayLike,
     y: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: _Out,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> _Out: ...
 @overload
 def softmax_vjp(
@@ -153,19 +384,49 @@ def softmax_vjp(
     y: NDArray[_Float],
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[_Float]: ...
+@overload
+def softmax_vjp(
+    grad: _Numbers,
+    y: _Numbers,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[np.float64]: ...
+@overload
+def softmax_vjp(
+    grad: _Float,
+    y: _Float,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> _Float: ...
+@overload
+def softmax_vjp(
+    grad: _Number,
+    y: _Number,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> np.float64: ...
 @overload
 def softmax_vjp(
     grad: ArrayLike,
     y: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[Any]: ...
 @overload
 def softmax_jvp(
@@ -173,9 +434,9 @@ def softmax_jvp(
     y: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: _Out,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> _Out: ...
 @overload
 def softmax_jvp(
@@ -183,19 +444,49 @@ def softmax_jvp(
     y: NDArray[_Float],
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[_Float]: ...
+@overload
+def softmax_jvp(
+    tangent: _Numbers,
+    y: _Numbers,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[np.float64]: ...
+@overload
+def softmax_jvp(
+    tangent: _Float,
+    y: _Float,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> _Float: ...
+@overload
+def softmax_jvp(
+    tangent: _Number,
+    y: _Number,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> np.float64: ...
 @overload
 def softmax_jvp(
     tangent: ArrayLike,
     y: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[Any]: ...
 @overload
 def log_softmax_vjp(
@@ -203,9 +494,9 @@ def log_softmax_vjp(
     log_y: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: _Out,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> _Out: ...
 @overload
 def log_softmax_vjp(
@@ -213,19 +504,49 @@ def log_softmax_vjp(
     log_y: NDArray[_Float],
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[_Float]: ...
+@overload
+def log_softmax_vjp(
+    grad: _Numbers,
+    log_y: _Numbers,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[np.float64]: ...
+@overload
+def log_softmax_vjp(
+    grad: _Float,
+    log_y: _Float,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> _Float: ...
+@overload
+def log_softmax_vjp(
+    grad: _Number,
+    log_y: _Number,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> np.float64: ...
 @overload
 def log_softmax_vjp(
     grad: ArrayLike,
     log_y: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[Any]: ...
 @overload
 def log_softmax_jvp(
@@ -233,9 +554,9 @@ def log_softmax_jvp(
     log_y: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: _Out,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> _Out: ...
 @overload
 def log_softmax_jvp(
@@ -243,171 +564,378 @@ def log_softmax_jvp(
     log_y: NDArray[_Float],
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[_Float]: ...
+@overload
+def log_softmax_jvp(
+    tangent: _Numbers,
+    log_y: _Numbers,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[np.float64]: ...
+@overload
+def log_softmax_jvp(
+    tangent: _Float,
+    log_y: _Float,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> _Float: ...
+@overload
+def log_softmax_jvp(
+    tangent: _Number,
+    log_y: _Number,
+    axis: _Axes = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> np.float64: ...
 @overload
 def log_softmax_jvp(
     tangent: ArrayLike,
     log_y: ArrayLike,
     axis: _Axes = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[Any]: ...
 @overload
 def softmax_jacobian(
     y: ArrayLike,
-    axis: int = -1,
+    axis: SupportsIndex = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: _Out,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> _Out: ...
 @overload
 def softmax_jacobian(
-    y: NDArray[_Float],
-    axis: int = -1,
+    y: NDArray[_Float] | _Float,
+    axis: SupportsIndex = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[_Float]: ...
 @overload
 def softmax_jacobian(
-    y: ArrayLike,
-    axis: int = -1,
+    y: _Numbers | _Number,
+    axis: SupportsIndex = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[np.float64]: ...
+@overload
+def softmax_jacobian(
+    y: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[Any]: ...
 @overload
 def log_softmax_jacobian(
     log_y: ArrayLike,
-    axis: int = -1,
+    axis: SupportsIndex = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: _Out,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> _Out: ...
 @overload
 def log_softmax_jacobian(
-    log_y: NDArray[_Float],
-    axis: int = -1,
+    log_y: NDArray[_Float] | _Float,
+    axis: SupportsIndex = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[_Float]: ...
 @overload
 def log_softmax_jacobian(
-    log_y: ArrayLike,
-    axis: int = -1,
+    log_y: _Numbers | _Number,
+    axis: SupportsIndex = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     out: None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[np.float64]: ...
+@overload
+def log_softmax_jacobian(
+    log_y: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> NDArray[Any]: ...
 @overload
 def softmax_and_jacobian(
     x: NDArray[_Float],
-    axis: int = -1,
+    axis: SupportsIndex = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     where: ArrayLike | None = None,
     dtype: None = None,
     out: tuple[NDArray[_Float] | None, NDArray[_Float] | None] | None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
+) -> tuple[NDArray[_Float], NDArray[_Float]]: ...
+@overload
+def softmax_and_jacobian(
+    x: _Numbers,
+    axis: SupportsIndex = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: None = None,
+    out: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None] | None = None,
+    num_threads: SupportsIndex | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+@overload
+def softmax_and_jacobian(
+    x: _Float,
+    axis: SupportsIndex = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: None = None,
+    out: tuple[None, NDArray[_Float] | None] | None = None,
+    num_threads: SupportsIndex | None = None,
+) -> tuple[_Float, NDArray[_Float]]: ...
+@overload
+def softmax_and_jacobian(
+    x: _Number,
+    axis: SupportsIndex = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: None = None,
+    out: tuple[None, NDArray[np.float64] | None] | None = None,
+    num_threads: SupportsIndex | None = None,
+) -> tuple[np.float64, NDArray[np.float64]]: ...
+@overload
+def softmax_and_jacobian(
+    x: _Number,
+    axis: SupportsIndex = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: _To[_Float],
+    out: tuple[None, NDArray[_Float] | None] | None = None,
+    num_threads: SupportsIndex | None = None,
+) -> tuple[_Float, NDArray[_Float]]: ...
+@overload
+def softmax_and_jacobian(
+    x: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: _To[_Float],
+    out: tuple[NDArray[_Float] | None, NDArray[_Float] | None] | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> tuple[NDArray[_Float], NDArray[_Float]]: ...
 @overload
 def softmax_and_jacobian(
     x: ArrayLike,
-    axis: int = -1,
+    axis: SupportsIndex = -1,
     *,
-    scale: float = 1.0,
+    scale: SupportsFloat = 1.0,
     where: ArrayLike | None = None,
     dtype: DTypeLike | None = None,
     out: tuple[NDArray[Any] | None, NDArray[Any] | None] | None = None,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]: ...
 @overload
 def cross_entropy(
     x: ArrayLike,
     target: ArrayLike,
-    axis: int = -1,
+    axis: SupportsIndex = -1,
     *,
     weight: ArrayLike | None = None,
-    ignore_index: int | None = None,
-    label_smoothing: float = 0.0,
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
     reduction: Literal["mean", "sum", "none"] = "mean",
     out: _Out,
-    num_threads: int | None = None,
+    num_threads: SupportsIndex | None = None,
 ) -> _Out: ...
 @overload
 def cross_entropy(
-    x: NDArray[_Float],
+    x: NDArray[_Float] | _Float,
     target: ArrayLike,
-    axis: int = -1,
+    axis: SupportsIndex = -1,
     *,
     weight: ArrayLike | None = None,
-    ignore_index: int | None = None,
-    label_smoothing: float = 0.0,
-    reduction: Literal["mean", "sum", "none"] = "mean",
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
+    reduction: Literal["mean", "sum"] = "mean",
     out: None = None,
-    num_threads: int | None = None,
-) -> NDArray[_Float]: ...
+    num_threads: SupportsIndex | None = None,
+) -> _Float: ...
+@overload
+def cross_entropy(
+    x: _Numbers | _Number,
+    target: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> np.float64: ...
+@overload
+def cross_entropy(
+    x: NDArray[_Float],
+    target: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
+    reduction: Literal["none"],
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[_Float] | _Float: ...
+@overload
+def cross_entropy(
+    x: _Numbers,
+    target: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
+    reduction: Literal["none"],
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[np.float64] | np.float64: ...
 @overload
 def cross_entropy(
     x: ArrayLike,
     target: ArrayLike,
-    axis: int = -1,
+    axis: SupportsIndex = -1,
     *,
     weight: ArrayLike | None = None,
-    ignore_index: int | None = None,
-    label_smoothing: float = 0.0,
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
     reduction: Literal["mean", "sum", "none"] = "mean",
     out: None = None,
-    num_threads: int | None = None,
-) -> NDArray[Any]: ...
-@overload
-def cross_entropy_and_grad(
-    x: ArrayLike,
-    target: ArrayLike,
-    axis: int = -1,
-    *,
-    weight: ArrayLike | None = None,
-    ignore_index: int | None = None,
-    label_smoothing: float = 0.0,
-    reduction: Literal["mean", "sum", "none"] = "mean",
-    out: _Out,
-    num_threads: int | None = None,
-) -> tuple[NDArray[Any], _Out]: ...
+    num_threads: SupportsIndex | None = None,
+) -> Any: ...
 @overload
 def cross_entropy_and_grad(
     x: NDArray[_Float],
     target: ArrayLike,
-    axis: int = -1,
+    axis: SupportsIndex = -1,
     *,
     weight: ArrayLike | None = None,
-    ignore_index: int | None = None,
-    label_smoothing: float = 0.0,
-    reduction: Literal["mean", "sum", "none"] = "mean",
-    out: None = None,
-    num_threads: int | None = None,
-) -> tuple[NDArray[_Float], NDArray[_Float]]: ...
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: _Out,
+    num_threads: SupportsIndex | None = None,
+) -> tuple[_Float, _Out]: ...
+@overload
+def cross_entropy_and_grad(
+    x: _Numbers,
+    target: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: _Out,
+    num_threads: SupportsIndex | None = None,
+) -> tuple[np.float64, _Out]: ...
 @overload
 def cross_entropy_and_grad(
     x: ArrayLike,
     target: ArrayLike,
-    axis: int = -1,
+    axis: SupportsIndex = -1,
     *,
     weight: ArrayLike | None = None,
-    ignore_index: int | None = None,
-    label_smoothing: float = 0.0,
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+    out: _Out,
+    num_threads: SupportsIndex | None = None,
+) -> tuple[Any, _Out]: ...
+@overload
+def cross_entropy_and_grad(
+    x: NDArray[_Float],
+    target: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> tuple[_Float, NDArray[_Float]]: ...
+@overload
+def cross_entropy_and_grad(
+    x: _Numbers,
+    target: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> tuple[np.float64, NDArray[np.float64]]: ...
+@overload
+def cross_entropy_and_grad(
+    x: NDArray[_Float],
+    target: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
+    reduction: Literal["none"],
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> tuple[NDArray[_Float] | _Float, NDArray[_Float]]: ...
+@overload
+def cross_entropy_and_grad(
+    x: _Numbers,
+    target: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
+    reduction: Literal["none"],
+    out: None = None,
+    num_threads: SupportsIndex | None = None,
+) -> tuple[NDArray[np.float64] | np.float64, NDArray[np.float64]]: ...
+@overload
+def cross_entropy_and_grad(
+    x: ArrayLike,
+    target: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: SupportsIndex | None = None,
+    label_smoothing: SupportsFloat = 0.0,
     reduction: Literal["mean", "sum", "none"] = "mean",
     out: None = None,
-    num_threads: int | None = None,
-) -> tuple[NDArray[Any], NDArray[Any]]: ...
+    num_threads: SupportsIndex | None = None,
+) -> tuple[Any, Any]: ...
