@@ -240,6 +240,14 @@ def test_one_axis_in_a_tuple_is_that_axis(operation, variant, dtype, rng):
 
 
 @any_operation
+@pytest.mark.parametrize("axis", [np.int8(1), np.uint64(1), np.array(1)], ids=repr)
+def test_an_axis_may_be_any_integer(operation, axis, dtype, rng):
+    x = rng.standard_normal((3, 4, 5)).astype(dtype)
+    assert bits(operation(x, axis)) == bits(operation(x, 1))
+    assert bits(operation(x, (0, axis))) == bits(operation(x, (0, 1)))
+
+
+@any_operation
 def test_axes_of_length_one_make_no_difference(operation, variant, dtype, rng):
     x = rng.standard_normal((1, 5, 1, 40, 1)).astype(dtype)
     expected = bits(operation(x, 3))

@@ -917,6 +917,10 @@ ERRORS = {
             ("1.0", TypeError, f"{NO_AXES} 1.0"),
             ("[0]", TypeError, f"{NO_AXES} [0]"),
             ("(0, None)", TypeError, f"{NO_AXES} (0, None)"),
+            ("True", TypeError, f"{NO_AXES} True"),
+            ("np.True_", TypeError, f"{NO_AXES} np.True_"),
+            ("(0, True)", TypeError, f"{NO_AXES} (0, True)"),
+            ("np.array([1])", TypeError, f"{NO_AXES} array([1])"),
             functions=SEVERAL_AXES,
         )
         + errors(
@@ -924,6 +928,9 @@ ERRORS = {
             ("None", TypeError, "axis must be an integer, got None"),
             ("(1,)", TypeError, "axis must be an integer, got (1,)"),
             ("1.0", TypeError, "axis must be an integer, got 1.0"),
+            ("True", TypeError, "axis must be an integer, got True"),
+            ("np.True_", TypeError, "axis must be an integer, got np.True_"),
+            ("np.array([1])", TypeError, "axis must be an integer, got array([1])"),
             functions=ONE_AXIS,
         ),
     ),

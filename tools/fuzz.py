@@ -306,10 +306,12 @@ def draw_axis(program, draw, ndim: int | None, one_only: bool) -> str:
         odd = {
             "10**30": False, "-2**63": False, "2**31": False, "-2**31 - 1": False, "2**64": False, "1.0": False,
             "'0'": False, "nan": False, "object()": False, "[0]": False, "1j": False, "b'0'": False, "{0}": False,
-            "np.array([0])": None, "np.array(0)": True, "np.int8(-1)": True, "False": True, "Index()": True,
+            "np.array([0])": False, "np.array(0)": True, "np.int8(-1)": True, "False": False, "np.False_": False,
+            "Index()": True,
             "BadIndex()": False, "(0, 0)": False, "(0, None)": False, "(0.0,)": False, "((0,),)": False,
             "('a',)": False,
-            "(10**30,)": False, "(Index(),)": None, "(-1, 0)": None, f"{n}": False, f"{-n - 1}": False,
+            "(10**30,)": False,
+            "(False,)": False, "(Index(),)": None, "(-1, 0)": None, f"{n}": False, f"{-n - 1}": False,
             "decimal.Decimal(0)": False, "np.float64(0)": False, "np.uint64(2**63)": False, "range(1)": False,
         }  # fmt: skip
         expression = draw(one_of(list(odd)))
@@ -641,6 +643,8 @@ def axis_of(axis: str, shape: tuple[int, ...] | None) -> list[int] | None:
     try:
         value = eval(axis, dict(namespace()))
         axes = list(range(n)) if value is None else [*value] if isinstance(value, tuple) else [value]
+        if any(isinstance(a, bool) for a in axes):
+            return None
         axes = [int(a.__index__()) for a in axes]
     except Exception:
         return None

@@ -41,9 +41,11 @@ cdef object plain_axis(object axis):
     if type(axis) is int:
         return axis
     try:
-        return operator.index(axis)
+        if not isinstance(axis, bool):
+            return operator.index(axis)
     except TypeError:
-        raise TypeError(f"axis must be an integer, got {axis!r}") from None
+        pass
+    raise TypeError(f"axis must be an integer, got {axis!r}")
 
 
 cdef object plain_axes(object axis):
