@@ -9,9 +9,11 @@ import tracemalloc
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import dask.array  # noqa: F401 (the table names it)
 import ml_dtypes
 import numpy as np
 import pytest
+import xarray
 
 import softmax_cy
 
@@ -618,6 +620,7 @@ INPUTS = {
     "a list": (LIKE_ASARRAY, lambda a: a.tolist()),
     "an object with a buffer": (LIKE_ASARRAY, memoryview),
     "a torch tensor on the CPU": (LIKE_ASARRAY + ", without a copy", torch_tensor),
+    "an xarray.DataArray in memory (pandas likewise)": (LIKE_ASARRAY + ", without labels", xarray.DataArray),
 }
 
 SHAPE = (3, 4)
@@ -841,6 +844,39 @@ EXPECTED_DTYPE = "expected float16, bfloat16, float32 or float64"
 OUT_OF_BOUNDS = "is out of bounds for array of dimension 2"
 INDEX_OR_NONE = "must be an integer or None, got"
 
+# Of any array but `out`.
+NOT_GATHERED = [
+    (
+        "np.ma.masked_array(np.ones((3, 4)))",
+        TypeError,
+        "{name} is a masked array: give {name}.filled(value), or {name}.data with where=~{name}.mask",
+    ),
+    *[
+        (
+            given,
+            TypeError,
+            f"{{name}} is a lazy {kind}, all of which would be computed and held in memory: call {{name}}.compute() "
+            "first, or map the function over its blocks (map_blocks), along an axis with one block",
+        )
+        for given, kind in [
+            ("dask.array.ones((3, 4))", "dask.Array"),
+            ("xarray.DataArray(dask.array.ones((3, 4)))", "xarray.DataArray"),
+        ]
+    ],
+    (
+        "cupy.ndarray((3, 4))",
+        TypeError,
+        "{name} is a cupy.ndarray, in the memory of a GPU: call cupy.asnumpy({name}) first",
+    ),
+]
+
+
+class cupy:
+    """As much of that module as says what an array is: it does not run without a GPU."""
+
+    ndarray = type("ndarray", (np.ndarray,), {"__module__": "cupy"})
+
+
 ONE_AXIS = ("softmax_jacobian", "log_softmax_jacobian", BOTH, *LOSSES)
 SEVERAL_AXES = ("softmax", "log_softmax", "logsumexp", *PRODUCTS)
 
@@ -887,6 +923,7 @@ ERRORS = {
             ("np.zeros(3, np.longdouble)", TypeError, f"{{name}} has dtype float128: {EXPECTED_FLOATS}"),
             ("np.zeros(3, [('a', 'f4')])", TypeError, f"{{name}} has dtype [('a', '<f4')]: {EXPECTED_FLOATS}"),
         )
+        + errors("input", *NOT_GATHERED)
         + errors(
             "inputs",
             ("np.ones((3, 5))", ValueError, "{name} of shape (3, 5) and {other} of shape (3, 4) do not broadcast"),
@@ -961,6 +998,7 @@ ERRORS = {
             "where",
             ("[1, 0, 1, 1]", TypeError, "where has dtype int64, expected bool"),
             ("np.ones(4)", TypeError, "where has dtype float64, expected bool"),
+            *NOT_GATHERED,
             ("[True, False]", ValueError, "where has shape (2,), which does not broadcast to (3, 4)"),
             (
                 "np.ones((1, 3, 4), bool)",
@@ -1031,6 +1069,7 @@ ERRORS = {
                 f"target has shape (3,) and dtype float64, {EXPECTED_TARGETS}",
             ),
             ("[]", ValueError, f"target has shape (0,) and dtype float64, {EXPECTED_TARGETS}"),
+            *NOT_GATHERED,
             ("[True, False, True]", TypeError, "target has dtype bool: expected an integer or floating type"),
             ("np.zeros((3, 4), complex)", TypeError, f"target has dtype complex128: {EXPECTED_FLOATS}"),
             ("['a', 'b', 'c']", TypeError, f"target has dtype <U1: {EXPECTED_FLOATS}"),
@@ -1040,6 +1079,7 @@ ERRORS = {
         "",
         errors(
             "weight",
+            *NOT_GATHERED,
             ("[1.0, 2.0]", ValueError, "weight has shape (2,), expected (4,)"),
             ("2.0", ValueError, "weight has shape (), expected (4,)"),
             ("np.ones(4, complex)", TypeError, f"weight has dtype complex128: {EXPECTED_FLOATS}"),

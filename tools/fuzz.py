@@ -144,7 +144,7 @@ ODD_ARRAYS = {
     "3": True, "2.5": True, "True": True, "np.float32(1)": True, "np.float16(1)": True, "[1, 2, 3]": True,
     "[[0.5, 2], [3, 4]]": True, "()": True, "[[], []]": True, "range(3)": True, "Array([1.0, 2.0])": True,
     "array.array('f', [1, 2, 3])": True, "memoryview(b'abc')": True,
-    "np.ma.masked_array([1.0, 2.0], [True, False])": True,
+    "np.ma.masked_array([1.0, 2.0], [True, False])": False,
     "np.ones((2, 3)).view(Labelled)": True, "np.recarray(3, 'f8')": None, "np.matrix([[1.0, 2.0]])": True,
     "[[1.0], [1.0, 2.0]]": False, "None": False, "'abc'": False, "b'abc'": False, "{}": False, "object()": False,
     "[None]": False, "1j": False, "[1, 2j]": False, "decimal.Decimal(1)": False, "['a', 1]": False, "2**100": False,

@@ -9,7 +9,7 @@ from softmax_cy.kernels.table cimport KernelTable
 # cache anyway.
 cdef Py_ssize_t STREAM_ABOVE
 
-cdef object any_array(object x)
+cdef object any_array(object x, str name)
 cdef ndarray plain(object array)
 cdef ndarray as_array(object x, str name=*)
 cdef int computed_in(ndarray array, str name) except -1

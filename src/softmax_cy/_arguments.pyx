@@ -26,9 +26,29 @@ cnp.import_array()
 STREAM_ABOVE = _cpu.cache_bytes()
 
 
-cdef object any_array(object x):
+cdef object any_array(object x, str name):
     """`x` as an array of any class. This runs code of `x`."""
-    return x if type(x) is ndarray else np.asanyarray(x)
+    if type(x) is ndarray:
+        return x
+    refuse_what_is_elsewhere(x, name)
+    array = np.asanyarray(x)
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array: give {name}.filled(value), or {name}.data with where=~{name}.mask")
+    return array
+
+
+cdef object refuse_what_is_elsewhere(object x, str name):
+    """Raise for what NumPy would compute or fetch in silence. It is told by its looks: nothing is imported."""
+    cdef str library = (type(x).__module__ or "").partition(".")[0]
+    cdef str kind = f"{library}.{type(x).__name__}"
+    if library == "cupy":
+        raise TypeError(f"{name} is a {kind}, in the memory of a GPU: call cupy.asnumpy({name}) first")
+    # An xarray.DataArray has the method too, and None for what lies in memory.
+    if hasattr(type(x), "__dask_graph__") and x.__dask_graph__() is not None:
+        raise TypeError(
+            f"{name} is a lazy {kind}, all of which would be computed and held in memory: call {name}.compute() first, "
+            "or map the function over its blocks (map_blocks), along an axis with one block")
 
 
 cdef ndarray plain(object array):
@@ -37,7 +57,7 @@ cdef ndarray plain(object array):
 
 
 cdef ndarray as_array(object x, str name="the array"):
-    return plain(any_array(x))
+    return plain(any_array(x, name))
 
 
 cdef int computed_in(ndarray array, str name) except -1:

@@ -40,8 +40,8 @@ cdef object elementwise(
 ):
     """An operation whose result has the shape of x."""
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef object given = any_array(x)
-    cdef object keep = None if where is None else any_array(where)
+    cdef object given = any_array(x, "x")
+    cdef object keep = None if where is None else any_array(where, "where")
     cdef object plain_axes = _layout.plain_axes(axis)
     cdef object wanted = checked_dtype(dtype)
     cdef double factor = real_number(scale, "scale")
@@ -231,8 +231,8 @@ def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, 
     array([6.93147181e-01, 1.00069315e+03])
     """
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef object given = any_array(x)
-    cdef object keep = None if where is None else any_array(where)
+    cdef object given = any_array(x, "x")
+    cdef object keep = None if where is None else any_array(where, "where")
     cdef object plain_axes = _layout.plain_axes(axis)
     cdef object wanted = checked_dtype(dtype)
     cdef double factor = real_number(scale, "scale")

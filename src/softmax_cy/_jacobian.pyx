@@ -119,7 +119,7 @@ cdef ndarray matrices(object out, str out_name, ndarray y, int axis, int compute
 
 cdef object jacobian(bint of_log, object y, str name, object axis, object scale, object out, object num_threads):
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef object given = any_array(y)
+    cdef object given = any_array(y, name)
     cdef object plain_axis = _layout.plain_axis(axis)
     cdef double factor = real_number(scale, "scale")
     cdef ndarray outputs = plain(given)
@@ -315,8 +315,8 @@ def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=N
            [-4.24835426e-18,  4.24835426e-18]])
     """
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef object given = any_array(x)
-    cdef object keep = None if where is None else any_array(where)
+    cdef object given = any_array(x, "x")
+    cdef object keep = None if where is None else any_array(where, "where")
     cdef object plain_axis = _layout.plain_axis(axis)
     cdef object wanted = checked_dtype(dtype)
     cdef double factor = real_number(scale, "scale")

@@ -50,8 +50,8 @@ cdef object product(
 ):
     """A product of the vector v with a Jacobian that follows from y."""
     cdef int threads = _threads.requested_threads(num_threads)
-    cdef object given_v = any_array(v)
-    cdef object given_y = any_array(y)
+    cdef object given_v = any_array(v, v_name)
+    cdef object given_y = any_array(y, y_name)
     cdef object plain_axes = _layout.plain_axes(axis)
     cdef double factor = real_number(scale, "scale")
     cdef ndarray vector = plain(given_v)
