@@ -8,6 +8,7 @@ import dask.array
 import numpy as np
 import pandas
 import pytest
+import scipy.special
 import xarray
 
 import softmax_cy
@@ -153,3 +154,21 @@ def test_a_data_frame_of_several_dtypes(name, axis):
     frame = pandas.DataFrame({"a": [1, 2], "b": [0.5, 2.5]})
     function = getattr(softmax_cy, name)
     assert_same(function(frame, axis), function(np.array([[1, 0.5], [2, 2.5]]), axis))
+
+
+@pytest.mark.parametrize("library", ["softmax_cy", "scipy", "torch"])
+def test_a_slice_of_nothing_but_negative_infinity_is_nan_everywhere(library):
+    """The documentation says so; of JAX too, which the tests do not require."""
+    torch = pytest.importorskip("torch") if library == "torch" else None
+    functions = {
+        "softmax_cy": softmax_cy.softmax,
+        "scipy": scipy.special.softmax,
+        "torch": lambda x: torch.softmax(torch.from_numpy(x), -1).numpy(),
+    }
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(functions[library](np.full(3, -np.inf))).all()
+
+
+def test_a_slice_of_nothing_kept_is_zero():
+    assert softmax_cy.softmax(np.full(3, -np.inf), where=False).tolist() == [0, 0, 0]
+    assert softmax_cy.log_softmax(np.full(3, -np.inf), where=False).tolist() == [-np.inf] * 3

@@ -298,7 +298,8 @@ GROUPS = [
     Group(
         "where",
         "True keeps an element, False drops it, whatever it holds. What is dropped has probability 0, exactly, in a "
-        "slice that is NaN too.",
+        "slice that is NaN too. A mask that is written as -inf into the logits does the same, but for a slice of which "
+        "nothing is kept: nothing but -inf is NaN, as in torch, SciPy and JAX, while `where` gives probabilities of 0.",
         [
             Case(
                 "NaN dropped",

@@ -40,7 +40,7 @@ cdef object any_array(object x, str name):
 
 cdef object refuse_what_is_elsewhere(object x, str name):
     """Raise for what NumPy would compute or fetch in silence. It is told by its looks: nothing is imported."""
-    cdef str library = (type(x).__module__ or "").partition(".")[0]
+    cdef str library = str(getattr(type(x), "__module__", "")).partition(".")[0]
     cdef str kind = f"{library}.{type(x).__name__}"
     if library == "cupy":
         raise TypeError(f"{name} is a {kind}, in the memory of a GPU: call cupy.asnumpy({name}) first")

@@ -90,7 +90,9 @@ def softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_thre
         Positive and finite: the result is softmax(scale * x), scale being rounded to the precision of the computation,
         and the product not at all.
     where : array_like of bool, broadcastable to the shape of `x`, optional
-        True keeps an element, False drops it from its slice. What is dropped may hold anything, NaN included.
+        True keeps an element, False drops it from its slice. What is dropped may hold anything, NaN included. A mask
+        that is written into `x` as -inf does the same, but for a slice of which nothing is kept: there -inf alone gives
+        NaN, as in torch, SciPy and JAX, and `where` gives zeros.
     dtype : dtype, optional
         float16, bfloat16, float32 or float64: what `x` is converted to first. What is too large for it becomes an
         infinity, without a warning.
@@ -141,6 +143,13 @@ def softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_thre
            [1. , 0. ]], dtype=float32)
     >>> softmax(np.array([1.0, np.nan, 1.0]), where=[True, False, True])
     array([0.5, 0. , 0.5])
+
+    Two ways to mask everything:
+
+    >>> softmax(np.array([-np.inf, -np.inf]))
+    array([nan, nan])
+    >>> softmax(np.array([1.0, 2.0]), where=False)
+    array([0., 0.])
     """
     return elementwise(SOFTMAX, x, axis, scale, where, dtype, out, num_threads)
 
@@ -153,7 +162,8 @@ def log_softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_
     Parameters
     ----------
     x, axis, scale, where, dtype, out, num_threads
-        As for `softmax`.
+        As for `softmax`. In a slice of which nothing is kept `where` gives -inf; a mask that is written into `x` as
+        -inf gives NaN there, as in torch, SciPy and JAX.
 
     Returns
     -------
