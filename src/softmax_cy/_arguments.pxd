@@ -9,8 +9,8 @@ from softmax_cy.kernels.table cimport KernelTable
 # cache anyway.
 cdef Py_ssize_t STREAM_ABOVE
 
-cdef object any_array(object x, str name)
-cdef ndarray plain(object array)
+cdef object converted(object x, str name)
+cdef ndarray without_class(object array)
 cdef ndarray as_array(object x, str name=*)
 cdef int computed_in(ndarray array, str name) except -1
 cdef bint is_half(cnp.dtype dtype)
@@ -20,12 +20,31 @@ cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind)
 cdef ndarray result_array(
     object out, int ndim, const cnp.npy_intp *shape, int computed, object half, str name
 )
-cdef object returned(ndarray result, object out)
+cdef object scalar_of(ndarray result)
 cdef object checked_dtype(object dtype)
 cdef tuple as_dtype(ndarray array, object wanted)
 cdef object mask_like(ndarray mask, ndarray array)
 cdef double real_number(object number, str name) except? -1
 cdef double checked_scale(double value, object scale, int computed) except -1
+
+
+# A call of the usual kind passes through these: they are inline for it.
+
+cdef inline object any_array(object x, str name):
+    """`x` as an array of any class. This runs code of `x`."""
+    return x if type(x) is ndarray else converted(x, name)
+
+
+cdef inline ndarray plain(object array):
+    """The array without its class, whose methods could be anything. Another call of any_array could make it stale."""
+    return <ndarray> array if type(array) is ndarray else without_class(array)
+
+
+cdef inline object returned(ndarray result, object out):
+    """What the caller gets for a result_array: `out`, or a scalar where the result has no axes, as from NumPy."""
+    if out is not None:
+        return out
+    return result if result.ndim else scalar_of(result)
 
 
 cdef inline const KernelTable *kernels_for(int computed) noexcept:

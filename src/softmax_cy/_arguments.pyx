@@ -26,10 +26,8 @@ cnp.import_array()
 STREAM_ABOVE = _cpu.cache_bytes()
 
 
-cdef object any_array(object x, str name):
-    """`x` as an array of any class. This runs code of `x`."""
-    if type(x) is ndarray:
-        return x
+cdef object converted(object x, str name):
+    """What any_array makes of anything but an ndarray."""
     refuse_what_is_elsewhere(x, name)
     array = np.asanyarray(x)
     if isinstance(array, np.ma.MaskedArray):
@@ -51,9 +49,8 @@ cdef object refuse_what_is_elsewhere(object x, str name):
             "or map the function over its blocks (map_blocks), along an axis with one block")
 
 
-cdef ndarray plain(object array):
-    """The array without its class, whose methods could be anything. Another call of any_array could make it stale."""
-    return array if type(array) is ndarray else ndarray.view(array, ndarray)
+cdef ndarray without_class(object array):
+    return ndarray.view(array, ndarray)
 
 
 cdef ndarray as_array(object x, str name="the array"):
@@ -122,11 +119,8 @@ cdef ndarray result_array(
     return array
 
 
-cdef object returned(ndarray result, object out):
-    """What the caller gets for a result_array: `out`, or a scalar where the result has no axes, as from NumPy."""
-    if out is not None:
-        return out
-    return result if result.ndim else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
+cdef object scalar_of(ndarray result):
+    return cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
 
 
 cdef tuple as_tuple(int ndim, const cnp.npy_intp *shape):

@@ -53,7 +53,7 @@ cdef object product(
     cdef object given_v = any_array(v, v_name)
     cdef object given_y = any_array(y, y_name)
     cdef object plain_axes = _layout.plain_axes(axis)
-    cdef double factor = real_number(scale, "scale")
+    cdef double factor = <double> scale if type(scale) is float else real_number(scale, "scale")
     cdef ndarray vector = plain(given_v)
     cdef ndarray outputs = plain(given_y)
     cdef int computed = computed_in(vector, v_name)
