@@ -31,6 +31,7 @@ from softmax_cy._arguments cimport (
     kernels_for,
     plain,
     real_number,
+    returned,
 )
 from softmax_cy.kernels.kinds cimport KIND_FLOAT32, KIND_FLOAT64, KIND_SWAPPED, KIND_UINT64, integer_at, real_at
 from softmax_cy.kernels.table cimport CrossEntropyKernel, CrossEntropySlices, Elements
@@ -346,13 +347,8 @@ cdef object cross_entropies(bint with_grad, Problem problem):
             add(&total, work.sums[chunk])
         put(losses, (total.sum_ + total.lost) * work.slices.grad_factor)
     if with_grad:
-        return scalar_if_one(losses), grads if problem.out is None else problem.out
-    return scalar_if_one(losses) if problem.out is None else problem.out
-
-
-cdef object scalar_if_one(ndarray losses):
-    """What NumPy's own reductions return: a scalar instead of a 0-d array."""
-    return losses[()] if losses.ndim == 0 else losses
+        return returned(losses, None), grads if problem.out is None else problem.out
+    return returned(losses, problem.out)
 
 
 cdef int put(ndarray result, double value) except -1:
