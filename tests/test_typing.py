@@ -35,7 +35,7 @@ def test_checkers_see_the_types(checker, tmp_path):
 
 
 def is_of(value, type_) -> bool:
-    """Whether a value is of a type as checkers see it; an array without axes counts as its element."""
+    """Whether a value is of a type as checkers see it."""
     origin, arguments = typing.get_origin(type_), typing.get_args(type_)
     if origin in (typing.Union, types.UnionType):
         return any(is_of(value, one) for one in arguments)
@@ -44,7 +44,7 @@ def is_of(value, type_) -> bool:
     if origin is np.ndarray:
         (of_dtype,) = typing.get_args(arguments[1])
         return type(value) is np.ndarray and of_dtype in (typing.Any, value.dtype.type)
-    return type(value) is type_ or (np.shape(value) == () and type(np.asarray(value)[()]) is type_)
+    return type(value) is type_
 
 
 def test_the_types_are_those_of_what_is_returned(monkeypatch):

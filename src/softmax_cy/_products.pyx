@@ -137,7 +137,8 @@ def softmax_vjp(grad, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     Notes
     -----
     The part that would cancel, where one class holds nearly everything, is taken off before the sum is formed: the
-    result keeps its digits there.
+    result keeps its digits there. Where y does not add up to 1, as that of an attention sink, the formula counts as it
+    stands. NaN comes of 0 times infinity and of infinity less infinity, element by element.
 
     References
     ----------
@@ -194,7 +195,8 @@ def softmax_jvp(tangent, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     Notes
     -----
     The part that would cancel, where one class holds nearly everything, is taken off before the sum is formed: the
-    result keeps its digits there.
+    result keeps its digits there. Where y does not add up to 1, as that of an attention sink, the formula counts as it
+    stands. NaN comes of 0 times infinity and of infinity less infinity, element by element.
 
     References
     ----------
@@ -250,7 +252,8 @@ def log_softmax_vjp(grad, log_y, axis=-1, *, scale=1.0, out=None, num_threads=No
 
     Notes
     -----
-    The sum of the gradient is formed with its rounding errors kept.
+    The sum of the gradient is formed with its rounding errors kept. A probability too small for a number counts where
+    that sum is large. NaN comes of 0 times infinity and of infinity less infinity, element by element.
 
     References
     ----------
@@ -307,7 +310,8 @@ def log_softmax_jvp(tangent, log_y, axis=-1, *, scale=1.0, out=None, num_threads
     Notes
     -----
     The part that would cancel, where one class holds nearly everything, is taken off before the sum is formed: the
-    result keeps its digits there.
+    result keeps its digits there. Where e^log_y does not add up to 1, the formula counts as it stands. NaN comes of 0
+    times infinity and of infinity less infinity, element by element.
 
     References
     ----------
