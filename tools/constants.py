@@ -2,10 +2,13 @@
 
 Usage: python tools/constants.py [--check]      (needs mpmath)
 
-The exponential is  exp(d) = 2**n * (1 + r + r**2 * q(r)),  n = rint(d / ln 2),  r = d - n*ln 2  (Cody and Waite 1980;
-Muller, "Elementary Functions", ch. 11). q is the minimax polynomial of (exp(r) - 1 - r) / r**2 on |r| <= ln(2)/2 for
-the relative error of exp, found by Remez exchange in 60 digits. Its coefficients are rounded to the target type one by
-one, lowest first, and the rest is fitted again after each, so that the rounding of one is made good by the others.
+The exponential is  exp(d) = 2**(n / STEPS) * exp(r),  n = rint(STEPS * d / ln 2),  r = d - n * ln(2) / STEPS  (Cody and
+Waite 1980; Muller, "Elementary Functions", ch. 11; Tang, "Table-driven implementation of the exponential function in
+IEEE floating-point arithmetic", ACM TOMS 15, 1989). Polynomials are found by Remez exchange in 60 digits.
+
+float64 has one step, and exp(r) = 1 + r + r**2 * q(r) with q the minimax polynomial on |r| <= ln(2)/2 for the relative
+error of exp. float32 has eight steps, and looks 2**((j + THETA) / 8) up in a register: THETA is chosen so that all eight
+are next to a float, so no second table has to correct the first. Then exp(r) is the polynomial C times 2**(-THETA / 8).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mpmath as mp
+import numpy as np
 
 mp.mp.dps = 60
 HEADER = Path(__file__).parents[1] / "src/softmax_cy/kernels/constants.h"
@@ -30,6 +34,8 @@ class Format:
     exponent_bias: int
     degree: int  # of q
     ln2_hi_bits: int  # few enough that n * LN2_HI is exact for every n a slice can need
+    steps: int  # in which the power of two goes
+    step_hi_bits: int  # the same for n * STEP_HI
     raise_by: int  # exponentials are kept this many powers of two too large: exp.pxi
     raise_high_by: int  # the same where the exponential is multiplied by a large sum: products.pxi
     suffix: str
@@ -41,8 +47,12 @@ class Format:
 
 
 FORMATS = (
-    Format(32, 24, 127, degree=4, ln2_hi_bits=14, raise_by=64, raise_high_by=104, suffix="f"),
-    Format(64, 53, 1023, degree=9, ln2_hi_bits=41, raise_by=512, raise_high_by=900, suffix=""),
+    Format(
+        32, 24, 127, degree=4, ln2_hi_bits=14, steps=8, step_hi_bits=12, raise_by=64, raise_high_by=104, suffix="f"
+    ),
+    Format(
+        64, 53, 1023, degree=9, ln2_hi_bits=41, steps=1, step_hi_bits=41, raise_by=512, raise_high_by=900, suffix=""
+    ),
 )
 
 
@@ -101,6 +111,47 @@ def exp_polynomial(fmt: Format) -> tuple[list[mp.mpf], mp.mpf]:
     return coefficients, error
 
 
+def best_theta(steps: int) -> mp.mpf:
+    """The theta for which all floats next to 2**((j + theta) / steps) are nearest to it, relatively.
+
+    First among the thetas for which the float for j = 0 is exact, then around the best of these.
+    """
+    bound = 2 ** (0.5 / steps)
+    first = np.concatenate([np.arange(2**24 / bound, 2**24) // 1 / 2**24, np.arange(2**23, 2**23 * bound) / 2**23])
+
+    def worst(first: np.ndarray) -> np.ndarray:
+        powers = first * np.exp2(np.arange(steps) / steps)[:, np.newaxis]
+        return np.abs(powers.astype(np.float32) / powers - 1).max(axis=0)
+
+    near = first[worst(first).argmin()] * (1 + np.linspace(-1, 1, 20_001) * 2.0**-25)
+    return steps * mp.log(mp.mpf(near[worst(near).argmin()]), 2)
+
+
+def stepped_polynomial(fmt: Format, theta: mp.mpf) -> tuple[list[mp.mpf], mp.mpf]:
+    """Rounded coefficients of exp(r - theta * ln(2) / steps) - 1, lowest first, and the relative error of exp."""
+    step = mp.log(2) / fmt.steps
+    bound = step / 2 * mp.mpf("1.0001")
+    exact, _ = remez(
+        lambda r: mp.expm1(r - theta * step), lambda r: mp.exp(theta * step - r), degree=4, bound=bound
+    )
+    coefficients = [rounded(c, fmt.digits) for c in exact]
+    grid = [bound * (mp.mpf(2 * k) / 2000 - 1) for k in range(2001)]
+    error = max(abs((1 + mp.polyval(coefficients[::-1], r)) / mp.exp(r - theta * step) - 1) for r in grid)
+    return coefficients, error
+
+
+def float32_bits(value: mp.mpf) -> int:
+    """The bits of a number that float32 holds exactly."""
+    assert rounded(value, 24) == value
+    return int(np.float32(float(value)).view(np.uint32))
+
+
+def power_entries(fmt: Format, theta: mp.mpf) -> list[str]:
+    """What is added to n << 20 to make the bits of 2**((n + theta) / 8), raised: one for each j = n % 8."""
+    powers = (rounded(mp.mpf(2) ** ((j + theta) / fmt.steps + fmt.raise_by), fmt.digits) for j in range(fmt.steps))
+    return [f"{(float32_bits(power) - (j << 20)) % 2**32:#x}" for j, power in enumerate(powers)]
+
+
 def literal(value: mp.mpf, fmt: Format) -> str:
     """`value`, which the format must hold exactly, as a C hexadecimal literal."""
     assert rounded(value, fmt.digits) == value, value
@@ -125,12 +176,20 @@ def block(fmt: Format) -> list[str]:
     assert lowest + 1 + fmt.raise_by + extreme - fmt.raise_high_by < vanish
     # What is not, and makes a number of such a sum, has to be a normal number once it is raised.
     assert fmt.smallest_exponent - extreme > lowest + fmt.raise_by - fmt.raise_high_by
-    magic = mp.mpf(3) * 2 ** (fmt.digits - 2) + fmt.exponent_bias + fmt.raise_by
+    magic = mp.mpf(3) * 2 ** (fmt.digits - 2)
+    with_field = magic + fmt.exponent_bias + fmt.raise_by
+    step = ln2 / fmt.steps
+    step_hi = rounded(step, fmt.step_hi_bits)
     lines = [
         ("LOG2_E", literal(rounded(1 / ln2, fmt.digits), fmt), "1 / ln 2"),
         ("LN2_HI", literal(hi, fmt), f"ln 2 to {fmt.ln2_hi_bits} bits: n * LN2_HI is exact"),
         ("LN2_LO", literal(lo, fmt), "ln 2 - LN2_HI"),
-        ("ROUNDER", literal(magic, fmt), "adding it leaves rint(), plus the exponent field, in the low bits"),
+        ("STEPS", str(fmt.steps), "in which the power of two goes"),
+        ("STEPS_TO_E", literal(rounded(1 / step, fmt.digits), fmt), "STEPS / ln 2"),
+        ("STEP_HI", literal(step_hi, fmt), f"ln 2 / STEPS to {fmt.step_hi_bits} bits: n * STEP_HI is exact"),
+        ("STEP_LO", literal(rounded(step - step_hi, fmt.digits), fmt), "ln 2 / STEPS - STEP_HI"),
+        ("ROUNDER", literal(magic if fmt.steps > 1 else with_field, fmt), "adding it leaves rint() in the low bits"),
+        ("POWER_ROUNDER", literal(with_field, fmt), "the same with the exponent field of a raised 1 added"),
         ("RAISE", literal(mp.mpf(2) ** fmt.raise_by, fmt), "exponentials are kept this much too large: exp.pxi"),
         ("RAISE_HIGH", literal(mp.mpf(2) ** fmt.raise_high_by, fmt), "the same beside a large sum: products.pxi"),
         ("HIGH_SHIFT", literal(mp.mpf(fmt.raise_by - fmt.raise_high_by), fmt), "log2(RAISE / RAISE_HIGH)"),
@@ -158,6 +217,17 @@ def block(fmt: Format) -> list[str]:
     lines += [(f"EXP_Q{k}", "0", "unused") for k in range(fmt.degree + 1, highest + 1)]
     bits = mp.nstr(mp.log(error, 2), 4)
     text = [f"/* q of degree {fmt.degree}: relative error of exp at most {mp.nstr(error, 3)} = 2**{bits} */"]
+    if fmt.steps > 1:
+        theta = best_theta(fmt.steps)
+        stepped, error = stepped_polynomial(fmt, theta)
+        lines += [(f"EXP_C{k}", literal(c, fmt), "of exp(r) * 2**(-theta / 8) - 1") for k, c in enumerate(stepped)]
+        bits = mp.nstr(mp.log(error, 2), 4)
+        text += [
+            f"/* C: relative error of exp at most {mp.nstr(error, 3)} = 2**{bits}, theta = {mp.nstr(theta, 10)} */",
+            f"#define POWERS {', '.join(power_entries(fmt, theta))}",
+        ]
+    else:
+        lines += [(f"EXP_C{k}", "0", "unused" if k else "exp(0) - 1") for k in range(5)]
     text += [f"#define {name:<12} {value:<26} /* {comment} */" for name, value, comment in lines]
     return text
 

@@ -58,7 +58,7 @@ cdef inline int raised_by(Shifts shifts) noexcept nogil:
     """The power of two in the result."""
     cdef int power
     frexp(RAISE, &power)
-    return power - 1 - <int> (ROUNDER - v_first(shifts.rounder))
+    return power - 1 - <int> ((ROUNDER - v_first(shifts.rounder)) / STEPS)
 
 
 cdef inline real largest(const real *x, Py_ssize_t count) noexcept nogil:
@@ -74,7 +74,7 @@ cdef inline real largest(const real *x, Py_ssize_t count) noexcept nogil:
 cdef inline Worst compared(const real *x, Py_ssize_t count, Shifts shifts, Worst worst) noexcept nogil:
     """By float64, whose own error is some 2**-29 of these units."""
     cdef real[CHUNK] e
-    cdef double factor = ldexp(1.0 + v_first(shifts.trim), raised_by(shifts)), exact
+    cdef double factor = ldexp(1.0 + (v_first(shifts.constant) - EXP_C0), raised_by(shifts)), exact
     cdef Py_ssize_t i
     exponentials(x, e, count, shifts)
     for i in range(count):

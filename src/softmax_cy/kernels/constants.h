@@ -8,10 +8,17 @@
 
 #if SOFTMAX_CY_REAL_BITS == 32
 /* q of degree 4: relative error of exp at most 3.77e-9 = 2**-27.98 */
+/* C: relative error of exp at most 2.16e-9 = 2**-28.79, theta = -0.02959620801 */
+#define POWERS 0x5f7f5829, 0x5f7b3a3e, 0x5f77d424, 0x5f759202, 0x5f748e45, 0x5f74e5be, 0x5f76b7da, 0x5f7a26de
 #define LOG2_E       0x1.7154760000000p+0f      /* 1 / ln 2 */
 #define LN2_HI       0x1.62e8000000000p-1f      /* ln 2 to 14 bits: n * LN2_HI is exact */
 #define LN2_LO       -0x1.e8082e0000000p-16f    /* ln 2 - LN2_HI */
-#define ROUNDER      0x1.80017e0000000p+23f     /* adding it leaves rint(), plus the exponent field, in the low bits */
+#define STEPS        8                          /* in which the power of two goes */
+#define STEPS_TO_E   0x1.7154760000000p+3f      /* STEPS / ln 2 */
+#define STEP_HI      0x1.62e0000000000p-4f      /* ln 2 / STEPS to 12 bits: n * STEP_HI is exact */
+#define STEP_LO      0x1.0bfbe80000000p-18f     /* ln 2 / STEPS - STEP_HI */
+#define ROUNDER      0x1.8000000000000p+23f     /* adding it leaves rint() in the low bits */
+#define POWER_ROUNDER 0x1.80017e0000000p+23f     /* the same with the exponent field of a raised 1 added */
 #define RAISE        0x1.0000000000000p+64f     /* exponentials are kept this much too large: exp.pxi */
 #define RAISE_HIGH   0x1.0000000000000p+104f    /* the same beside a large sum: products.pxi */
 #define HIGH_SHIFT   -0x1.4000000000000p+5f     /* log2(RAISE / RAISE_HIGH) */
@@ -30,12 +37,22 @@
 #define EXP_Q7       0                          /* unused */
 #define EXP_Q8       0                          /* unused */
 #define EXP_Q9       0                          /* unused */
+#define EXP_C0       0x1.508a960000000p-9f      /* of exp(r) * 2**(-theta / 8) - 1 */
+#define EXP_C1       0x1.00a8460000000p+0f      /* of exp(r) * 2**(-theta / 8) - 1 */
+#define EXP_C2       0x1.00a8460000000p-1f      /* of exp(r) * 2**(-theta / 8) - 1 */
+#define EXP_C3       0x1.563ff80000000p-3f      /* of exp(r) * 2**(-theta / 8) - 1 */
+#define EXP_C4       0x1.562ed80000000p-5f      /* of exp(r) * 2**(-theta / 8) - 1 */
 #elif SOFTMAX_CY_REAL_BITS == 64
 /* q of degree 9: relative error of exp at most 1.23e-17 = 2**-56.17 */
 #define LOG2_E       0x1.71547652b82fep+0       /* 1 / ln 2 */
 #define LN2_HI       0x1.62e42fefa4000p-1       /* ln 2 to 41 bits: n * LN2_HI is exact */
 #define LN2_LO       -0x1.8432a1b0e2634p-43     /* ln 2 - LN2_HI */
-#define ROUNDER      0x1.80000000005ffp+52      /* adding it leaves rint(), plus the exponent field, in the low bits */
+#define STEPS        1                          /* in which the power of two goes */
+#define STEPS_TO_E   0x1.71547652b82fep+0       /* STEPS / ln 2 */
+#define STEP_HI      0x1.62e42fefa4000p-1       /* ln 2 / STEPS to 41 bits: n * STEP_HI is exact */
+#define STEP_LO      -0x1.8432a1b0e2634p-43     /* ln 2 / STEPS - STEP_HI */
+#define ROUNDER      0x1.80000000005ffp+52      /* adding it leaves rint() in the low bits */
+#define POWER_ROUNDER 0x1.80000000005ffp+52      /* the same with the exponent field of a raised 1 added */
 #define RAISE        0x1.0000000000000p+512     /* exponentials are kept this much too large: exp.pxi */
 #define RAISE_HIGH   0x1.0000000000000p+900     /* the same beside a large sum: products.pxi */
 #define HIGH_SHIFT   -0x1.8400000000000p+8      /* log2(RAISE / RAISE_HIGH) */
@@ -54,6 +71,11 @@
 #define EXP_Q7       0x1.71df25799584bp-19      /* about 1/9! */
 #define EXP_Q8       0x1.28ad5860886b8p-22      /* about 1/10! */
 #define EXP_Q9       0x1.ad7efffdb4577p-26      /* about 1/11! */
+#define EXP_C0       0                          /* exp(0) - 1 */
+#define EXP_C1       0                          /* unused */
+#define EXP_C2       0                          /* unused */
+#define EXP_C3       0                          /* unused */
+#define EXP_C4       0                          /* unused */
 #else
 #error "SOFTMAX_CY_REAL_BITS is 32 or 64"
 #endif

@@ -11,8 +11,11 @@
 #    subtracted after all. There the difference is exact (Sterbenz) for every x whose result is not zero.
 # 4. The largest exponential is the one that must not be rounded: with it, n equal numbers would give 1/n with an
 #    error, and a class that holds everything could end up above 1. So all exponentials are scaled by a factor next to
-#    1, `trim`, that makes this one representable. Other libraries get that from subtracting max.
-# 5. NaN passes through every operation here, whatever its payload: the power of two is a factor, not added into bits.
+#    1 that makes this one representable. It is added into the constant of the polynomial, once a slice. Other libraries
+#    get that from subtracting max.
+# 5. float32 goes in eighths of a power of two, looked up in a register, and needs a short polynomial; float64, whose
+#    registers would hold too few of them, in whole ones (tools/constants.py).
+# 6. NaN passes through every operation here, whatever its payload: it is in the remainder, whatever becomes of the power.
 
 cdef struct Shift:
     # Of one slice.
@@ -20,7 +23,7 @@ cdef struct Shift:
     real base       # subtracted from x before it is scaled: 0, or the largest x where scale times that is large
     real lowest     # below this the result is zero whatever the sum
     real rounder    # ROUNDER - K
-    real trim       # the common factor is 1 + trim
+    real constant   # of the polynomial: EXP_C0, and what makes the largest exponential representable
 
 
 cdef struct Shifts:
@@ -29,7 +32,7 @@ cdef struct Shifts:
     vreal base
     vreal lowest
     vreal rounder
-    vreal trim
+    vreal constant
 
 
 cdef inline Shifts in_all_lanes(Shift shift) noexcept nogil:
@@ -38,12 +41,12 @@ cdef inline Shifts in_all_lanes(Shift shift) noexcept nogil:
     shifts.base = v_set(shift.base)
     shifts.lowest = v_set(shift.lowest)
     shifts.rounder = v_set(shift.rounder)
-    shifts.trim = v_set(shift.trim)
+    shifts.constant = v_set(shift.constant)
     return shifts
 
 
 cdef struct Reduced:
-    # exp(x) in two factors: 2**n and exp(r), |r| <= ln(2) / 2
+    # exp(x) in two factors: 2**((n + theta) / STEPS) and what is left, for the remainder r of n steps
     vreal power
     vreal r
 
@@ -63,10 +66,10 @@ cdef inline Reduced reduced(vreal x, Shifts shifts, bint plain) noexcept nogil:
         d = product = v_mul(x, v_set(shifts.scale))
     # The order of the operands lets a NaN in x through.
     d = v_max(shifts.lowest, d)
-    rounded = v_fma(d, v_set(LOG2_E), shifts.rounder)
+    rounded = v_fma(d, v_set(STEPS_TO_E), shifts.rounder)
     n = v_sub(rounded, shifts.rounder)
-    y.power = v_low_bits_to_exponent(rounded)
-    y.r = v_fma(n, v_set(-LN2_LO), v_fma(n, v_set(-LN2_HI), d))
+    y.power = v_power(rounded)
+    y.r = v_fma(n, v_set(-STEP_LO), v_fma(n, v_set(-STEP_HI), d))
     if not plain:
         # Left out, the rounding of the product would be an error of the result in proportion to |d|.
         lost = v_product_error(x, v_set(shifts.scale), product)
@@ -75,7 +78,7 @@ cdef inline Reduced reduced(vreal x, Shifts shifts, bint plain) noexcept nogil:
 
 
 cdef inline vreal q_polynomial(vreal r, vreal r2) noexcept nogil:
-    """(exp(r) - 1 - r) / r**2, by Estrin's scheme: short chains of dependent operations."""
+    """(exp(r) - 1 - r) / r**2 for one step, by Estrin's scheme: short chains of dependent operations."""
     cdef vreal low = v_fma(r, v_set(EXP_Q1), v_set(EXP_Q0))
     cdef vreal high = v_fma(r, v_set(EXP_Q3), v_set(EXP_Q2))
     cdef vreal r4, top
@@ -90,7 +93,7 @@ cdef inline vreal q_polynomial(vreal r, vreal r2) noexcept nogil:
 
 
 cdef struct Exponential:
-    # value = power * small + large, rounded. The three are exact, but for the rounding of small, far below large.
+    # value = power * small + large, rounded once. The three are exact, but for the rounding of small, far below large.
     vreal value
     vreal power
     vreal small
@@ -98,14 +101,23 @@ cdef struct Exponential:
 
 
 cdef inline Exponential expanded(Reduced x, Shifts shifts) noexcept nogil:
-    """2**n * exp(r) * (1 + trim). Nothing large is rounded before the last operation: Fast2Sum keeps 1 + r exactly."""
-    cdef vreal r2 = v_mul(x.r, x.r)
-    cdef vreal one_and_r = v_add(v_set(1), x.r)
-    cdef vreal lost = v_sub(x.r, v_sub(one_and_r, v_set(1)))
+    """2**((n + theta) / STEPS) * exp(r - theta * ln(2) / STEPS), times the factor of the slice."""
+    cdef vreal r = x.r
+    cdef vreal high, r2, one_and_r, lost
     cdef Exponential y
     y.power = x.power
-    y.small = v_fma(r2, q_polynomial(x.r, r2), v_fma(one_and_r, shifts.trim, lost))
-    y.large = v_mul(x.power, one_and_r)
+    if SOFTMAX_CY_REAL_BITS == 32:
+        # |r| is so small that what is beside 1 can be rounded as a whole.
+        high = v_fma(r, v_fma(r, v_set(EXP_C4), v_set(EXP_C3)), v_set(EXP_C2))
+        y.small = v_fma(r, v_fma(r, high, v_set(EXP_C1)), shifts.constant)
+        y.large = x.power
+    else:
+        # Nothing large is rounded before the last operation: Fast2Sum keeps 1 + r exactly.
+        r2 = v_mul(r, r)
+        one_and_r = v_add(v_set(1), r)
+        lost = v_sub(r, v_sub(one_and_r, v_set(1)))
+        y.small = v_fma(r2, q_polynomial(r, r2), v_fma(one_and_r, shifts.constant, lost))
+        y.large = v_mul(x.power, one_and_r)
     y.value = v_fma(y.power, y.small, y.large)
     return y
 
@@ -124,7 +136,7 @@ cdef inline Exponential first_of(Exponential x, Py_ssize_t count) noexcept nogil
 
 
 cdef inline Exponential exp_shifted(vreal x, Shifts shifts, bint plain) noexcept nogil:
-    """exp(scale * (x - base)) * 2**(RAISED_BY - K) * (1 + trim), and never less than the smallest normal number."""
+    """exp(scale * (x - base)) * 2**(RAISED_BY - K), times the factor of the slice, and never less than the smallest normal number."""
     return expanded(reduced(x, shifts, plain), shifts)
 
 
@@ -141,10 +153,10 @@ cdef inline Shifts shifts_to(vreal top, real scale) noexcept nogil:
     k = v_mul(v_mul(v_sub(top, shifts.base), v_set(scale)), v_set(LOG2_E))
     k = v_sub(v_add(k, v_set(ROUNDER)), v_set(ROUNDER))
     shifts.lowest = v_mul(v_add(k, v_set(LOWEST_LOG2)), v_set(LN2_HI + LN2_LO))
-    shifts.rounder = v_sub(v_set(ROUNDER), k)
-    shifts.trim = v_set(0)
+    shifts.rounder = v_sub(v_set(ROUNDER), v_mul(v_set(STEPS), k))
+    shifts.constant = v_set(EXP_C0)
     largest = exp_shifted(top, shifts, False)
-    shifts.trim = v_sub(v_set(0), v_div(lost_by(largest), largest.value))
+    shifts.constant = v_sub(v_set(EXP_C0), v_div(lost_by(largest), largest.value))
     return shifts
 
 
@@ -154,8 +166,8 @@ cdef inline Shifts lowered_by(real k) noexcept nogil:
     shifts.scale = 1
     shifts.base = v_set(0)
     shifts.lowest = v_set((k + LOWEST_LOG2) * (LN2_HI + LN2_LO))
-    shifts.rounder = v_set(ROUNDER - k)
-    shifts.trim = v_set(0)
+    shifts.rounder = v_set(ROUNDER - STEPS * k)
+    shifts.constant = v_set(EXP_C0)
     return shifts
 
 
@@ -170,7 +182,7 @@ cdef inline Shift shift_at(const Shifts *shifts, Py_ssize_t lane) noexcept nogil
     shift.base = v_lane(&shifts.base, lane)
     shift.lowest = v_lane(&shifts.lowest, lane)
     shift.rounder = v_lane(&shifts.rounder, lane)
-    shift.trim = v_lane(&shifts.trim, lane)
+    shift.constant = v_lane(&shifts.constant, lane)
     return shift
 
 

@@ -24,13 +24,25 @@ cdef inline real off_diagonal_factor(real y_i, real scale, bint of_log) noexcept
     return -scale if of_log else -scale * y_i
 
 
+cdef inline vreal one_minus_exp(vreal x) noexcept nogil:
+    """1 - exp(x), with all its digits, for x <= 0. In whole powers of two: the first is then exactly 1."""
+    cdef vreal d = v_max(v_set(LOWEST_LOG2 * (LN2_HI + LN2_LO)), x)
+    cdef vreal rounded = v_fma(d, v_set(LOG2_E), v_set(POWER_ROUNDER))
+    cdef vreal n = v_sub(rounded, v_set(POWER_ROUNDER))
+    cdef vreal r = v_fma(n, v_set(-LN2_LO), v_fma(n, v_set(-LN2_HI), d))
+    cdef vreal r2 = v_mul(r, r)
+    cdef vreal one_and_r = v_add(v_set(1), r)
+    cdef vreal lost = v_sub(r, v_sub(one_and_r, v_set(1)))
+    cdef vreal power = v_low_bits_to_exponent(rounded)
+    # What is raised with the exponential is raised in the 1 as well, and where they cancel nothing is lost.
+    cdef vreal large = v_sub(v_mul(power, one_and_r), v_set(RAISE))
+    return v_sub(v_set(0), v_lower(v_fma(power, v_fma(r2, q_polynomial(r, r2), lost), large)))
+
+
 cdef inline real on_diagonal(real y_i, real scale, bint of_log) noexcept nogil:
-    cdef Exponential e
-    if not of_log:
-        return scale * scalar_fma(-y_i, y_i, y_i)
-    # 1 - exp: what is raised with the exponential is raised in the 1 as well, and where they cancel nothing is lost.
-    e = exp_shifted(v_set(y_i), unshifted(), True)
-    return scale * -v_first(v_lower(v_fma(e.power, e.small, v_sub(e.large, v_set(RAISE)))))
+    if of_log:
+        return scale * v_first(one_minus_exp(v_set(y_i)))
+    return scale * scalar_fma(-y_i, y_i, y_i)
 
 
 cdef real true_complement(const JacobianRows *rows, char *scratch) noexcept nogil:

@@ -63,9 +63,11 @@ cdef extern from "sums.h" nogil:
     const Py_ssize_t LANES
     const bint HAS_FMA
 
-    const real LOG2_E, LN2_HI, LN2_LO, ROUNDER, RAISE, LOWEST_LOG2, SHIFT_ABOVE
+    const real LOG2_E, LN2_HI, LN2_LO, POWER_ROUNDER, RAISE, LOWEST_LOG2, SHIFT_ABOVE
+    const real STEPS, STEPS_TO_E, STEP_HI, STEP_LO, ROUNDER
     const real RAISE_HIGH, HIGH_SHIFT, EXTREME
     const double FEW_OTHERS
+    const real EXP_C0, EXP_C1, EXP_C2, EXP_C3, EXP_C4
     const real EXP_Q0, EXP_Q1, EXP_Q2, EXP_Q3, EXP_Q4, EXP_Q5, EXP_Q6, EXP_Q7, EXP_Q8, EXP_Q9
 
     void prefetch(const void *address)
@@ -85,6 +87,7 @@ cdef extern from "sums.h" nogil:
     vreal v_fma(vreal a, vreal b, vreal c)
     vreal v_max(vreal a, vreal b)
     vreal v_low_bits_to_exponent(vreal a)
+    vreal v_power(vreal a)
     vreal v_where_greater(vreal a, vreal b, vreal value)
     vreal v_where_equal(vreal a, vreal b, vreal value)
     vreal v_where_unequal(vreal a, vreal b, vreal value)
