@@ -301,3 +301,25 @@ def test_results_past_the_caches(dtype, rng):
     y = softmax(x)
     np.testing.assert_array_equal(y[-1], softmax(base[0]))
     assert (y == y[0]).all()
+
+
+# ---- what is left out where it cannot matter ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [2, 3, 9, 16, 17, 33, 64, 100, 1000, 5000])
+def test_a_neighbour_that_takes_the_long_way_changes_no_bit(length, dtype, rng):
+    """Quotients whose parts could underflow are formed raised, two vectors at a time: the bits are the same."""
+    x = rng.uniform(-3, 0, (3, length)).astype(dtype)
+    short, long = (-57, -61) if dtype == np.float32 else (-799, -801)  # binary logarithms of a result
+
+    def others(axis, log2_of_result):
+        """The results beside one that is too small for the sum."""
+        given = x.copy()
+        given[:, length // 2] = -np.inf
+        given[:, length // 2] = np.log(2.0) * log2_of_result + np.log(np.exp(given.astype(np.float64)).sum(-1))
+        y = softmax(np.ascontiguousarray(given if axis == -1 else given.T), axis)
+        return np.delete(y if axis == -1 else y.T, length // 2, axis=-1)
+
+    for axis in (-1, 0):
+        for log2_of_result in (long, -np.inf):
+            assert others(axis, short).tobytes() == others(axis, log2_of_result).tobytes()

@@ -154,6 +154,16 @@ INLINE part part_max(part a, part b) {
 #endif
 }
 
+/* a < b ? a : b: where either is NaN the result is b. */
+INLINE part part_min(part a, part b) {
+#if defined(X86_PREFIX)
+    return X86(min)(a, b);
+#else
+    part_bits less = a < b;
+    return (part)((less & (part_bits)a) | (~less & (part_bits)b));
+#endif
+}
+
 /* ---- vreal ------------------------------------------------------------------------------------------------- */
 
 INLINE vreal v_set(real value) {
@@ -264,6 +274,20 @@ INLINE int v_any_between(vreal a, vreal b, real low, real high) {
 #else
     part_bits any = {0};
     EACH_PART(any |= ((a.part[P] >= low) & (a.part[P] < high)) | ((b.part[P] >= low) & (b.part[P] < high)))
+    return part_any(any);
+#endif
+}
+
+/* Whether any lane of a or b is less than `than`; one that is NaN is not. */
+INLINE int v_any_less(vreal a, vreal b, real than) {
+    part_bits any = {0};
+#if SOFTMAX_CY_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    (void)any;
+    return X86_MASK(cmp)(part_min(a.part[0], b.part[0]), v_set(than).part[0], _CMP_LT_OQ) != 0;
+#else
+    part least = part_min(a.part[0], b.part[0]);
+    EACH_PART(least = part_min(part_min(a.part[P], b.part[P]), least))
+    any = least < than;
     return part_any(any);
 #endif
 }

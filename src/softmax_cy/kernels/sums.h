@@ -407,20 +407,19 @@ INLINE real product_plus_total(double a, double b, total t) {
 /* From raised to what it stands for: exact, or one rounding into the subnormal numbers. */
 INLINE vreal v_lower(vreal a) { return v_mul(a, v_set(1 / RAISE)); }
 
-/* 1 / t in two parts, raised by 2**RAISED_BY as the terms of t were. */
+/* 1 / t in two parts. */
 typedef struct {
     real hi, lo;
 } reciprocal;
 
 INLINE reciprocal total_reciprocal(total t) {
-    double inverse = RAISE / (t.hi + t.lo);
+    double inverse = 1 / (t.hi + t.lo);
     real hi = (real)inverse;
 #if SOFTMAX_CY_REAL_BITS == 32
     real lo = (real)(inverse - hi);
 #else
-    double one = hi / RAISE; /* lo = hi * (1 - t * hi) */
-    double product = one * t.hi;
-    real lo = hi * (((1 - product) - product_error(one, t.hi, product)) - one * t.lo);
+    double product = hi * t.hi; /* lo = hi * (1 - t * hi) */
+    real lo = hi * (((1 - product) - product_error(hi, t.hi, product)) - hi * t.lo);
 #endif
     reciprocal r = {hi, lo};
     return r;
@@ -445,13 +444,13 @@ INLINE reciprocals totals_reciprocals(const totals *t) {
         doubles t_hi, t_lo;
         memcpy(&t_hi, t->hi + start, sizeof t_hi);
         memcpy(&t_lo, t->lo + start, sizeof t_lo);
-        doubles inverse = RAISE / (t_hi + t_lo);
+        doubles inverse = 1 / (t_hi + t_lo);
         reals hi = __builtin_convertvector(inverse, reals);
 #if SOFTMAX_CY_REAL_BITS == 32
         reals lo = __builtin_convertvector(inverse - __builtin_convertvector(hi, doubles), reals);
 #else
-        doubles one = hi / RAISE, product = one * t_hi;
-        reals lo = hi * (((1 - product) - doubles_product_error(one, t_hi, product)) - one * t_lo);
+        doubles product = hi * t_hi;
+        reals lo = hi * (((1 - product) - doubles_product_error(hi, t_hi, product)) - hi * t_lo);
 #endif
         memcpy((char *)&all.hi + start * sizeof(real), &hi, sizeof hi);
         memcpy((char *)&all.lo + start * sizeof(real), &lo, sizeof lo);
@@ -464,12 +463,25 @@ INLINE reciprocal reciprocal_at(const reciprocals *r, ptrdiff_t lane) {
     return one;
 }
 
-/* e / t to half an ulp and a little, still raised, so that no part of it can underflow: e * hi + e * lo. */
-INLINE vreal raised_quotient(reciprocals r, vreal e) {
+/* e / t to half an ulp and a little: e * hi + e * lo. */
+INLINE vreal plain_quotient(reciprocals r, vreal e) {
     vreal low = v_mul(e, r.lo);
     EACH_PART(e.part[P] = part_product_sum(e.part[P], r.hi.part[P], low.part[P]))
     return e;
 }
+
+/* The same raised, so that no part of it can underflow. */
+INLINE reciprocals raised_reciprocals(reciprocals r) {
+    reciprocals raised = {v_mul(r.hi, v_set(RAISE)), v_mul(r.lo, v_set(RAISE))};
+    return raised;
+}
+
+/* From here on no part of a quotient underflows: e * lo is some 2^53 or 2^106 smaller, and rounded like any number. */
+#if SOFTMAX_CY_REAL_BITS == 32
+#define PLAIN_FROM 0x1p-60f
+#else
+#define PLAIN_FROM 0x1p-800
+#endif
 
 /* From here on a raised quotient stands for a normal number; below, for a multiple of the smallest subnormal one. */
 #define RAISED_NORMAL (REAL_MIN * RAISE)
@@ -477,7 +489,7 @@ INLINE vreal raised_quotient(reciprocals r, vreal e) {
  * up to a quarter of the smallest subnormal number to what the exponential has lost, and in those below nothing of note. */
 #define TWICE_ROUNDED_FROM (RAISED_NORMAL / 4)
 
-/* raised_quotient, where it would be rounded twice rounded at once to what can be lowered exactly. Rare. A call makes its
+/* plain_quotient of raised reciprocals, where it would be rounded twice rounded at once to what can be lowered exactly. Rare. A call makes its
  * callers' loops slower; without FMA the code is so long that they call all the same. */
 #if HAS_FMA
 INLINE vreal quotient_rounded_once(reciprocals r, vreal e) {
@@ -485,7 +497,7 @@ INLINE vreal quotient_rounded_once(reciprocals r, vreal e) {
 static __attribute__((noinline, cold, unused)) vreal quotient_rounded_once(reciprocals r, vreal e) {
 #endif
     /* rint() to multiples of the smallest subnormal number: added and taken off again. */
-    vreal rounder = v_set(1.5 * RAISED_NORMAL), quotient = raised_quotient(r, e), product = v_mul(e, r.hi), whole, rest;
+    vreal rounder = v_set(1.5 * RAISED_NORMAL), quotient = plain_quotient(r, e), product = v_mul(e, r.hi), whole, rest;
     EACH_PART(rest.part[P] = part_product_error(e.part[P], r.hi.part[P], product.part[P]))
     rest = v_add(rest, v_mul(e, r.lo));
     whole = v_sub(v_add(product, rounder), rounder);
@@ -499,15 +511,21 @@ typedef struct {
 } two_vectors;
 
 /* e / t of two vectors: half an ulp and a little, or of the smallest subnormal number below the smallest normal one.
- * Two share the question whether any result is that small. */
+ * Two share the question whether any result is so small that a part of it could underflow. If not, nothing is raised; the
+ * bits are the same. */
 INLINE two_vectors reciprocals_times_two(reciprocals r, vreal e, vreal f) {
-    two_vectors q = {raised_quotient(r, e), raised_quotient(r, f)};
-    if (__builtin_expect(v_any_between(q.first, q.second, TWICE_ROUNDED_FROM, RAISED_NORMAL), 0)) {
-        q.first = quotient_rounded_once(r, e);
-        q.second = quotient_rounded_once(r, f);
+    two_vectors q = {plain_quotient(r, e), plain_quotient(r, f)};
+    if (__builtin_expect(v_any_less(q.first, q.second, PLAIN_FROM), 0)) {
+        r = raised_reciprocals(r);
+        q.first = plain_quotient(r, e);
+        q.second = plain_quotient(r, f);
+        if (__builtin_expect(v_any_between(q.first, q.second, TWICE_ROUNDED_FROM, RAISED_NORMAL), 0)) {
+            q.first = quotient_rounded_once(r, e);
+            q.second = quotient_rounded_once(r, f);
+        }
+        q.first = v_lower(q.first);
+        q.second = v_lower(q.second);
     }
-    q.first = v_lower(q.first);
-    q.second = v_lower(q.second);
     return q;
 }
 
