@@ -347,7 +347,7 @@ cdef object cross_entropies(bint with_grad, Problem problem):
             add(&total, work.sums[chunk])
         put(losses, (total.sum_ + total.lost) * work.slices.grad_factor)
     if with_grad:
-        return returned(losses, None), grads if problem.out is None else problem.out
+        return returned(losses, None), returned(grads, problem.out)
     return returned(losses, problem.out)
 
 

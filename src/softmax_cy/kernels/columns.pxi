@@ -367,7 +367,7 @@ cdef inline totals column_others(
     others = others_of_each(&sums, largest)
     if any_total_below(&others, FEW_OTHERS):
         below = terms_below_top(panel, v, c)
-        below = totals_over(&below, largest.value)
+        below = totals_over(&below, largest.value, lost_by(largest))
         for lane in range(LANES):
             if totals_at(&others, lane).hi < FEW_OTHERS:
                 totals_set(&others, lane, totals_at(&below, lane))
@@ -417,10 +417,10 @@ cdef inline bint product_panel(
             if any_lane_greater(means.top, more_than_half(operation)):
                 columns[v].centre = column_centre(panel, v, whole, means.top, operation)
                 means = column_means(panel, v, whole, columns[v], operation, True)
-                # In lanes whose centre is 0 it makes no difference what y adds up to.
-                plain = v_max(
-                    where_adds_up(panel.all, means.weights, operation),
-                    v_where_equal(columns[v].centre, v_set(0), v_set(0) if weigh else v_set(1)))
+                plain = where_adds_up(panel.all, means.weights, operation)
+                if not weigh:
+                    # In lanes whose centre is 0 it makes no difference what y adds up to.
+                    plain = v_max(plain, v_where_equal(columns[v].centre, v_set(0), v_set(1)))
             sums = means.sum_
         columns[v].plain = v_mul(plain, in_range(columns[v].centre, sums))
         set_sums(&columns[v], sums, operation)

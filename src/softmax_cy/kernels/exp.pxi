@@ -11,18 +11,19 @@
 #    subtracted after all. There the difference is exact (Sterbenz) for every x whose result is not zero.
 # 4. The largest exponential is the one that must not be rounded: with it, n equal numbers would give 1/n with an
 #    error, and a class that holds everything could end up above 1. So all exponentials are scaled by a factor next to
-#    1 that makes this one representable. It is added into the constant of the polynomial, once a slice. Other libraries
-#    get that from subtracting max.
+#    1 that makes this one representable, in float32 but for some 2**-33 of it, which sums know. It is added into the
+#    constant of the polynomial, once a slice. Other libraries get that from subtracting max.
 # 5. float32 goes in eighths of a power of two, looked up in a register, and needs a short polynomial; float64, whose
 #    registers would hold too few of them, in whole ones (tools/constants.py).
-# 6. NaN passes through every operation here, whatever its payload: it is in the remainder, whatever becomes of the power.
+# 6. NaN passes through every operation here, whatever its payload: it is in the remainder, whatever becomes of the
+#    power.
 
 cdef struct Shift:
     # Of one slice.
     real scale
     real base       # subtracted from x before it is scaled: 0, or the largest x where scale times that is large
     real lowest     # below this the result is zero whatever the sum
-    real rounder    # ROUNDER - K
+    real rounder    # ROUNDER - K * STEPS
     real constant   # of the polynomial: EXP_C0, and what makes the largest exponential representable
 
 
@@ -136,7 +137,10 @@ cdef inline Exponential first_of(Exponential x, Py_ssize_t count) noexcept nogil
 
 
 cdef inline Exponential exp_shifted(vreal x, Shifts shifts, bint plain) noexcept nogil:
-    """exp(scale * (x - base)) * 2**(RAISED_BY - K), times the factor of the slice, and never less than the smallest normal number."""
+    """exp(scale * (x - base)) * 2**(RAISED_BY - K), times the factor of the slice.
+
+    Never less than the smallest normal number.
+    """
     return expanded(reduced(x, shifts, plain), shifts)
 
 

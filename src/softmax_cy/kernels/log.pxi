@@ -36,11 +36,16 @@ cdef inline Exponential largest_exponential(real top, Shift shift) noexcept nogi
     return exp_shifted(v_set(top), in_all_lanes(shift), False)
 
 
+cdef inline double exact_value(Exponential e) noexcept nogil:
+    """In the first lane: what float32 has lost fits a double."""
+    return <double> v_first(e.value) + v_first(lost_by(e))
+
+
 cdef inline total others_of(total all_, Exponential largest) noexcept nogil:
     cdef total minus_largest
     minus_largest.hi = -v_first(largest.value)
     minus_largest.lo = -v_first(lost_by(largest))
-    return total_over(total_add(all_, minus_largest), v_first(largest.value))
+    return total_over(total_add(all_, minus_largest), exact_value(largest))
 
 
 cdef total slice_sum(const Slice *s, Shift shift, real top, TermSum which, char *scratch) noexcept nogil:
@@ -63,7 +68,7 @@ cdef LogSum log_sum(const Slice *s, real top, char *scratch) noexcept nogil:
     sum_.all_ = slice_sum(s, shift, top, EXPONENTIALS_ALONE, scratch)
     sum_.others = others_of(sum_.all_, largest)
     if sum_.others.hi < FEW_OTHERS:
-        sum_.others = total_over(slice_sum(s, shift, top, BELOW_TOP, scratch), v_first(largest.value))
+        sum_.others = total_over(slice_sum(s, shift, top, BELOW_TOP, scratch), exact_value(largest))
     sum_.over = total_log1p(sum_.others)
     return sum_
 
@@ -140,7 +145,7 @@ cdef inline totals others_of_each(const totals *sums, Exponential largest) noexc
     cdef vreal none = v_set(0)
     cdef totals others = totals_of_pairs(v_sub(none, largest.value), v_sub(none, lost_by(largest)))
     others = totals_add(sums[0], others)
-    return totals_over(&others, largest.value)
+    return totals_over(&others, largest.value, lost_by(largest))
 
 
 cdef inline totals group_others(
@@ -150,12 +155,14 @@ cdef inline totals group_others(
     """What log_sum calls others, of `count` slices of a block each."""
     cdef Exponential largest = exp_shifted(tops, shifts[0], False)
     cdef totals others = others_of_each(sums, largest)
+    cdef vreal lost = lost_by(largest)
     cdef Py_ssize_t i
     cdef total below
     for i in range(count):
         if totals_at(&others, i).hi < FEW_OTHERS:
             below = block_below_top(x + i * next_, length, shift_at(shifts, i), v_lane(&tops, i))
-            totals_set(&others, i, total_over(below, v_lane(&largest.value, i)))
+            totals_set(
+                &others, i, total_over(below, <double> v_lane(&largest.value, i) + v_lane(&lost, i)))
     return others
 
 

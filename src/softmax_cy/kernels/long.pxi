@@ -52,7 +52,7 @@ cdef inline total others_of_blocks(const Stretch *stretch) noexcept nogil:
     cdef real top = <real> stretch.top
     cdef Exponential largest = largest_exponential(top, shift_to(top, stretch.slices.scale))
     cdef total t = sum_of_blocks(stretch)
-    return total_over(t, v_first(largest.value)) if stretch.below_top else others_of(t, largest)
+    return total_over(t, exact_value(largest)) if stretch.below_top else others_of(t, largest)
 
 
 cdef bint stretch_has_few_others(const Stretch *stretch) noexcept nogil:

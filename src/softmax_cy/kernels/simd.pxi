@@ -124,7 +124,7 @@ cdef extern from "sums.h" nogil:
     totals totals_of_pairs(vreal hi, vreal lo)
     vreal totals_quotient(const totals *a, const totals *b)
     vreal totals_rounded(const totals *t)
-    totals totals_over(const totals *t, vreal by)
+    totals totals_over(const totals *t, vreal by, vreal by_lost)
     totals totals_log1p(const totals *t)
     bint any_total_below(const totals *t, double bound)
     void totals_set(totals *t, Py_ssize_t lane, total one)

@@ -362,11 +362,11 @@ INLINE doubles doubles_of(vreal a, int start) {
     return wide;
 }
 
-/* Each t / by: total_over. */
-INLINE totals totals_over(const totals *t, vreal by) {
+/* Each t / (by + by_lost), of which the second is what the first has lost to rounding: total_over. */
+INLINE totals totals_over(const totals *t, vreal by, vreal by_lost) {
     totals result;
     for (int start = 0; start < LANES; start += WIDE_LANES) {
-        doubles hi, lo, unit = doubles_of(by, start);
+        doubles hi, lo, unit = doubles_of(by, start) + doubles_of(by_lost, start);
         memcpy(&hi, t->hi + start, sizeof hi);
         memcpy(&lo, t->lo + start, sizeof lo);
         doubles whole = hi + lo, quotient = whole / unit, product = quotient * unit;
