@@ -7,8 +7,9 @@ Waite 1980; Muller, "Elementary Functions", ch. 11; Tang, "Table-driven implemen
 IEEE floating-point arithmetic", ACM TOMS 15, 1989). Polynomials are found by Remez exchange in 60 digits.
 
 float64 has one step, and exp(r) = 1 + r + r**2 * q(r) with q the minimax polynomial on |r| <= ln(2)/2 for the relative
-error of exp. float32 has eight steps, and looks 2**((j + THETA) / 8) up in a register: THETA is chosen so that all eight
-are next to a float, so no second table has to correct the first. Then exp(r) is the polynomial C times 2**(-THETA / 8).
+error of exp. float32 has eight steps, and looks 2**((j + theta) / 8) up in a register. theta is chosen so that all eight
+are next to a float, so no second table has to correct the first. The polynomial C is exp(r) * 2**(-theta / 8) - 1. The
+diagonals of Jacobians take q in float32, too.
 """
 
 from __future__ import annotations
@@ -47,9 +48,7 @@ class Format:
 
 
 FORMATS = (
-    Format(
-        32, 24, 127, degree=4, ln2_hi_bits=14, steps=8, step_hi_bits=12, raise_by=64, raise_high_by=104, suffix="f"
-    ),
+    Format(32, 24, 127, degree=4, ln2_hi_bits=14, steps=8, step_hi_bits=12, raise_by=64, raise_high_by=104, suffix="f"),
     Format(
         64, 53, 1023, degree=9, ln2_hi_bits=41, steps=1, step_hi_bits=41, raise_by=512, raise_high_by=900, suffix=""
     ),
@@ -131,9 +130,7 @@ def stepped_polynomial(fmt: Format, theta: mp.mpf) -> tuple[list[mp.mpf], mp.mpf
     """Rounded coefficients of exp(r - theta * ln(2) / steps) - 1, lowest first, and the relative error of exp."""
     step = mp.log(2) / fmt.steps
     bound = step / 2 * mp.mpf("1.0001")
-    exact, _ = remez(
-        lambda r: mp.expm1(r - theta * step), lambda r: mp.exp(theta * step - r), degree=4, bound=bound
-    )
+    exact, _ = remez(lambda r: mp.expm1(r - theta * step), lambda r: mp.exp(theta * step - r), degree=4, bound=bound)
     coefficients = [rounded(c, fmt.digits) for c in exact]
     grid = [bound * (mp.mpf(2 * k) / 2000 - 1) for k in range(2001)]
     error = max(abs((1 + mp.polyval(coefficients[::-1], r)) / mp.exp(r - theta * step) - 1) for r in grid)
