@@ -6,10 +6,10 @@ The exponential is  exp(d) = 2**(n / STEPS) * exp(r),  n = rint(STEPS * d / ln 2
 Waite 1980; Muller, "Elementary Functions", ch. 11; Tang, "Table-driven implementation of the exponential function in
 IEEE floating-point arithmetic", ACM TOMS 15, 1989). Polynomials are found by Remez exchange in 60 digits.
 
-float64 has one step, and exp(r) = 1 + r + r**2 * q(r) with q the minimax polynomial on |r| <= ln(2)/2 for the relative
-error of exp. float32 has eight steps, and looks 2**((j + theta) / 8) up in a register. theta is chosen so that all eight
-are next to a float, so no second table has to correct the first. The polynomial C is exp(r) * 2**(-theta / 8) - 1. The
-diagonals of Jacobians take q in float32, too.
+float64 has one step, and exp(r) = 1 + r + r**2 * q(r) with q the minimax polynomial on |r| <= ln(2)/2 for the
+relative error of exp. float32 has eight steps, and looks 2**((j + theta) / 8) up in a register. theta is chosen so
+that all eight lie next to a float: no second table has to correct the first. The polynomial C is exp(r) * 2**(-theta
+/ 8) - 1. The diagonals of Jacobians take q in float32, too.
 """
 
 from __future__ import annotations
