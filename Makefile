@@ -102,6 +102,12 @@ golden-clang: $(VENV)/test-requirements  ## the same bits from another compiler:
 	    build --build-lib build/clang/lib --build-temp build/clang/temp
 	PYTHONPATH=build/clang/lib $(BIN)/python tools/golden.py --check
 
+OP := softmax
+VARIANT := v4
+DTYPE := float32
+try: $(VENV)/test-requirements  ## this tree's kernels against the installed ones: make try OP=softmax VARIANT=v4 DTYPE=float32
+	$(BIN)/python tools/try_kernels.py --operation $(OP) --variant $(VARIANT) --dtype $(DTYPE) $(ARGS)
+
 embedding: $(VENV)/installed $(VENV)/test-requirements  ## what a call through the C interface costs, beside torch row by row
 	$(BIN)/python -m benchmarks.embedding
 
@@ -128,4 +134,4 @@ charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and the table of
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint sanitize fuzz huge guard race accuracy exhaustive vectors golden golden-clang sanitize-c embedding bench bench-quick bench-compare report charts clean
+.PHONY: help demo test lint sanitize fuzz huge guard race accuracy exhaustive vectors golden golden-clang try sanitize-c embedding bench bench-quick bench-compare report charts clean

@@ -1,6 +1,7 @@
 """Targets that change during a call: a kernel checks every index that it uses. Nothing beyond an array is touched."""
 
 import ctypes
+import math
 import importlib
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def call_kernel(variant, x, target, loss, grad=None, weight=None, smoothing=0.0,
         x_elements=elements_of(x, 1),
         index_kind=kind_of(target),
         smoothing=smoothing,
-        weight_sum=x.shape[1] if weight is None else weight.sum(),
+        weight_sum=x.shape[1] if weight is None else math.fsum(weight),
         grad_factor=1,
         any_ignored=ignored is not None,
         ignored=ignored or 0,

@@ -282,8 +282,8 @@ cdef inline Products column_means(
             if operation == LOG_SOFTMAX_JVP:
                 s.sum_ = v_div(s.sum_, v_max(s.weights, v_set(1 / RAISE)))
             return s
-        sums = totals_add(sums, totals_of(s.sum_)) if start else totals_of(s.sum_)
-        weights = totals_add(weights, totals_of(s.weights)) if start else totals_of(s.weights)
+        totals_join(&sums, s.sum_, start == 0)
+        totals_join(&weights, s.weights, start == 0)
         start = end
         if start == panel.length:
             break

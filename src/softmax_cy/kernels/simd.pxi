@@ -121,6 +121,7 @@ cdef extern from "sums.h" nogil:
     vreal v_one_nan(vreal a)
     totals totals_add(totals a, totals b)
     totals totals_of(vreal a)
+    void totals_join(totals *sum_, vreal a, bint first)
     totals totals_of_pairs(vreal hi, vreal lo)
     vreal totals_quotient(const totals *a, const totals *b)
     vreal totals_rounded(const totals *t)

@@ -240,6 +240,12 @@ INLINE totals totals_of(vreal a) {
     return t;
 }
 
+/* Adds to a sum, or begins it. Rare, and so a call. */
+static __attribute__((noinline, unused)) void totals_join(totals *sum, vreal a, int first) {
+    totals t = totals_of(a);
+    *sum = first ? t : totals_add(*sum, t);
+}
+
 /* Each hi + lo. */
 INLINE totals totals_of_pairs(vreal hi, vreal lo) {
     totals t = totals_of(hi), low = totals_of(lo);
