@@ -1,8 +1,8 @@
 """Targets that change during a call: a kernel checks every index that it uses. Nothing beyond an array is touched."""
 
 import ctypes
-import math
 import importlib
+import math
 import subprocess
 import sys
 from itertools import product
