@@ -329,21 +329,22 @@ INLINE vreal v_low_bits_to_exponent(vreal a) {
  * those that j leaves there. */
 INLINE part part_power(part a) {
     static const uint32_t powers[16] __attribute__((aligned(64))) = {POWERS, POWERS};
-    part_bits entries;
+    typedef uint32_t part_words __attribute__((vector_size(SOFTMAX_CY_VECTOR_BYTES))); /* what overflows wraps around */
+    part_words entries, n = (part_words)a;
 #if SOFTMAX_CY_VECTOR_BYTES == 64 && defined(__AVX512F__)
-    entries = (part_bits)_mm512_permutexvar_epi32((__m512i)a, _mm512_load_si512(powers));
+    entries = (part_words)_mm512_permutexvar_epi32((__m512i)a, _mm512_load_si512(powers));
 #elif SOFTMAX_CY_VECTOR_BYTES == 32 && defined(__AVX2__)
-    entries = (part_bits)_mm256_permutevar8x32_epi32(_mm256_load_si256((const __m256i *)powers), (__m256i)a);
+    entries = (part_words)_mm256_permutevar8x32_epi32(_mm256_load_si256((const __m256i *)powers), (__m256i)a);
 #elif defined(__aarch64__)
     uint8x16x2_t table = vld1q_u8_x2((const uint8_t *)powers);
-    uint32x4_t index = vandq_u32((uint32x4_t)a, vdupq_n_u32(7));
+    uint32x4_t index = vandq_u32(n, vdupq_n_u32(7));
     index = vaddq_u32(vmulq_n_u32(index, 0x04040404), vdupq_n_u32(0x03020100));
-    entries = (part_bits)vqtbl2q_u8(table, (uint8x16_t)index);
+    entries = (part_words)vqtbl2q_u8(table, (uint8x16_t)index);
 #else
     for (int j = 0; j < PART_LANES; j++)
-        entries[j] = (real_bits)powers[((part_bits)a)[j] & 7];
+        entries[j] = powers[n[j] & 7];
 #endif
-    return (part)(entries + ((part_bits)a << (MANTISSA_BITS - 3)));
+    return (part)(entries + (n << (MANTISSA_BITS - 3)));
 }
 
 /* 2^((n + theta) / STEPS), raised, for the n that ROUNDER left in the low bits. */
