@@ -11,7 +11,6 @@ cdef Py_ssize_t STREAM_ABOVE
 
 cdef object converted(object x, str name)
 cdef ndarray without_class(object array)
-cdef ndarray as_array(object x, str name=*)
 cdef int computed_in(ndarray array, str name) except -1
 cdef bint is_half(cnp.dtype dtype)
 cdef object half_dtype(ndarray array, int computed)

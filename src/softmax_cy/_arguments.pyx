@@ -53,10 +53,6 @@ cdef ndarray without_class(object array):
     return ndarray.view(array, ndarray)
 
 
-cdef ndarray as_array(object x, str name="the array"):
-    return plain(any_array(x, name))
-
-
 cdef int computed_in(ndarray array, str name) except -1:
     """The type that results for this array are computed in: NPY_FLOAT or NPY_DOUBLE."""
     cdef int kind = cnp.PyArray_TYPE(array)
