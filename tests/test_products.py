@@ -225,6 +225,25 @@ def test_a_small_scale_costs_a_small_y_no_digits(dtype):
 
 
 @every_variant
+@pytest.mark.parametrize("length", [3, 40, 700])
+def test_a_large_scale_overflows_no_sooner_than_the_result(dtype, length, rng):
+    """Also where scale times an element of v is infinite, and y there is 0 or small; along both axes."""
+    tiny = np.finfo(dtype).smallest_normal
+    scale = {4: 1e30, 8: 1e250}[dtype.itemsize]
+    y = softmax(rng.standard_normal((20, length)).astype(dtype))
+    y[::2, 1:-1] *= dtype.type(1 / scale)
+    y[:, 0] = 0
+    y[1::4, 1:] *= dtype.type(tiny)
+    for size in (1.0, scale):
+        v = (size * rng.standard_normal((20, length))).astype(dtype)
+        result = softmax_vjp(v, y, scale=scale)
+        assert (result[:, 0] == 0).all()
+        with np.errstate(over="ignore"):
+            assert product_ulps(softmax_vjp, result, v, y, scale=dtype.type(scale)) <= PRODUCT_ULPS
+        assert bits(softmax_vjp(v.T, y.T, 0, scale=scale).T) == bits(result)
+
+
+@every_variant
 @pytest.mark.parametrize("product", [softmax_vjp, softmax_jvp, log_softmax_jvp], ids=lambda product: product.__name__)
 @pytest.mark.parametrize("vector", ["one hot", "a constant and a little"])
 def test_a_nearly_certain_class_keeps_its_digits(product, vector, dtype, rng):

@@ -424,9 +424,13 @@ cdef inline bint product_panel(
             sums = means.sum_
         columns[v].plain = v_mul(plain, in_range(columns[v].centre, sums))
         set_sums(&columns[v], sums, operation)
+        set_scales(&columns[v], <real> panel.all.scale, operation)
     if not are_plain(columns, width, panel.slices):
         return False
-    columns_finish(panel, width, whole, columns, operation, False)
+    if operation == SOFTMAX_PRODUCT and panel.all.scale != 1:
+        columns_finish(panel, width, whole, columns, SCALED_SOFTMAX_PRODUCT, False)
+    else:
+        columns_finish(panel, width, whole, columns, operation, False)
     return True
 
 

@@ -74,9 +74,10 @@ cdef inline vreal extreme_result(
         v = v_fma(p, v_sub(v_set(0), sum_), v_mul(v_set(0.5), v))
         v = v_mul(v_set(scale), v_mul(v_set(2), v))
     else:
-        v = v_mul(v_set(scale), v_sub(v_sub(v_lower(v), centre), sum_))
+        v = v_sub(v_sub(v_lower(v), centre), sum_)
         y = v_set(RAISE) if operation == LOG_SOFTMAX_JVP else v_mul(y, v_set(RAISE))
-        v = v_mul(y, v)
+        # A large scale last: before, it may overflow where the result does not.
+        v = v_mul(v_set(scale), v_mul(y, v)) if scale > 1 else v_mul(y, v_mul(v_set(scale), v))
     return v_one_nan(v)
 
 

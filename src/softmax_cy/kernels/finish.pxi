@@ -4,6 +4,7 @@ cdef struct Constants:
     # Of the slices in the lanes of a vector: one and the same where its elements are of one slice. An operation sets
     # what it uses.
     real scale
+    real y_scale            # SCALED_SOFTMAX_PRODUCT: set by set_scales
     vreal top
     Shifts shifts
     reciprocals r           # SOFTMAX, CROSS_ENTROPY_GRADIENT

@@ -5,6 +5,7 @@ cdef enum Operation:
     LOG_SOFTMAX
     LOGSUMEXP
     SOFTMAX_PRODUCT
+    SCALED_SOFTMAX_PRODUCT  # the same with a scale other than 1
     LOG_SOFTMAX_VJP
     LOG_SOFTMAX_JVP
     MULTIPLE                # of y: a row of a Jacobian
@@ -13,7 +14,9 @@ cdef enum Operation:
 
 cdef inline bint is_product(Operation operation) noexcept nogil:
     """Whether there are two inputs."""
-    return operation == SOFTMAX_PRODUCT or operation == LOG_SOFTMAX_VJP or operation == LOG_SOFTMAX_JVP
+    return (
+        operation == SOFTMAX_PRODUCT or operation == SCALED_SOFTMAX_PRODUCT
+        or operation == LOG_SOFTMAX_VJP or operation == LOG_SOFTMAX_JVP)
 
 
 cdef inline bint is_quotient(Operation operation) noexcept nogil:

@@ -21,6 +21,8 @@
 # 5. exp(log_y) may be too small for a number where its product with a large sum(v) is not. It is kept raised there, and
 #    the sum lowered.
 # 6. Sums that leave the range of numbers, or nearly, are extreme.pxi's. Nobody else pays for them.
+# 7. A scale above 1 multiplies y, and one below 1 multiplies v - sum(y * v), before the two are multiplied: nothing is
+#    too large or too small for a number that the result is not.
 
 cdef struct Pair:
     # A block of both inputs, side by side.
@@ -290,6 +292,14 @@ cdef inline vreal in_range(vreal centre, vreal sum_) noexcept nogil:
 
 # ---- results -----------------------------------------------------------------------------------------------------
 
+cdef inline void set_scales(Constants *c, real scale, Operation operation) noexcept nogil:
+    c.scale = scale
+    c.y_scale = 1
+    if operation == SOFTMAX_PRODUCT and scale > 1:
+        c.scale = 1
+        c.y_scale = scale
+
+
 cdef inline void set_sum(Constants *c, real sum_, Operation operation) noexcept nogil:
     """What `product_of` needs of the sum of a slice."""
     c.sum_ = v_set(sum_)
@@ -318,8 +328,11 @@ cdef inline vreal product_of(vreal v, vreal y, const Constants *c, Operation ope
     if operation == LOG_SOFTMAX_VJP:
         y = v_mul(exp_shifted(y, c.shifts, True).value, c.unit)
         return v_mul(v_set(c.scale), v_fma(y, v_sub(v_set(0), c.sum_), v))
-    v = v_mul(v_set(c.scale), v_sub(v_sub(v, c.centre), c.sum_))
-    return v if operation == LOG_SOFTMAX_JVP else v_mul(y, v)
+    v = v_sub(v_sub(v, c.centre), c.sum_)
+    if operation == SOFTMAX_PRODUCT:
+        return v_mul(y, v)
+    v = v_mul(v_set(c.scale), v)
+    return v if operation == LOG_SOFTMAX_JVP else v_mul(v_mul(y, v_set(c.y_scale)), v)
 
 
 cdef inline void product_slice(
@@ -354,7 +367,7 @@ cdef inline void product_slice(
         extreme_product_slice(all, v, y, out, scratch, operation)
         return
     set_sum(&constants, sum_, operation)
-    constants.scale = <real> all.scale
+    set_scales(&constants, <real> all.scale, operation)
     constants.centre = v_set(centre)
     while start < all.length:
         count = all.length
@@ -365,7 +378,11 @@ cdef inline void product_slice(
         if contiguous(all.out_elements):
             target = out + start * <Py_ssize_t> sizeof(real)
         stream = all.stream and target != scratch
-        finish(<const char *> pair.v, <const char *> pair.y, target, count, &constants, operation, stream)
+        if operation == SOFTMAX_PRODUCT and all.scale != 1:
+            finish(
+                <const char *> pair.v, <const char *> pair.y, target, count, &constants, SCALED_SOFTMAX_PRODUCT, stream)
+        else:
+            finish(<const char *> pair.v, <const char *> pair.y, target, count, &constants, operation, stream)
         if target == scratch:
             scatter(scratch, out, all.out_elements, start, count)
         start += count
