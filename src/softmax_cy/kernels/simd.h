@@ -356,6 +356,19 @@ INLINE vreal v_power(vreal a) {
 INLINE vreal v_power(vreal a) { return v_low_bits_to_exponent(a); }
 #endif
 
+/* ---- quarters ------------------------------------------------------------------------------------------------ */
+
+/* Every build cuts the 64 bytes into the same four quarters and joins quarter 0 with 2, 1 with 3, then the two results,
+ * then the lanes of that in the same way: lane j always meets lane j + half. */
+typedef real quarter __attribute__((vector_size(16)));
+enum { QUARTER_LANES = 16 / sizeof(real) };
+
+INLINE quarter v_quarter(vreal a, int index) {
+    quarter q;
+    memcpy(&q, (const char *)&a + (size_t)index * sizeof q, sizeof q);
+    return q;
+}
+
 /* ---- the first `count` lanes: the ends of rows, 0 <= count <= LANES ------------------------------------------ */
 
 #define ALL_16 -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1
@@ -399,25 +412,37 @@ INLINE void v_store_first(void *to, vreal a, ptrdiff_t count) {
 #if SOFTMAX_CY_VECTOR_BYTES == 64 && defined(__AVX512F__)
     X86(mask_storeu)(to, (uint16_t)((1u << count) - 1), a.part[0]);
 #elif SOFTMAX_CY_VECTOR_BYTES == 32 && defined(__AVX2__)
-    real *start = (real *)to;
-    EACH_PART(X86(maskstore)(start + P * PART_LANES, (__m256i)part_mask(count, P), a.part[P]))
+    /* A masked store takes AMD some 20 cycles; these branches go the same way for all slices of a length. */
+    char *next = (char *)to;
+    part rest = a.part[0];
+    if (count >= PART_LANES) {
+        memcpy(next, &rest, sizeof rest);
+        next += sizeof rest;
+        rest = a.part[1];
+        if (count == LANES)
+            memcpy(next, &rest, sizeof rest);
+    }
+    quarter some = v_quarter((vreal){{rest}}, 0);
+    if (count & QUARTER_LANES) {
+        memcpy(next, &some, sizeof some);
+        next += sizeof some;
+        some = v_quarter((vreal){{rest}}, 1);
+    }
+#if SOFTMAX_CY_REAL_BITS == 32
+    if (count & 2) {
+        memcpy(next, &some, sizeof some / 2);
+        next += sizeof some / 2;
+        some = __builtin_shufflevector(some, some, 2, 3, 2, 3);
+    }
+#endif
+    if (count & 1)
+        memcpy(next, &some, sizeof(real));
 #else
     memcpy(to, &a, (size_t)count * sizeof(real));
 #endif
 }
 
 /* ---- across lanes -------------------------------------------------------------------------------------------- */
-
-/* Every build cuts the 64 bytes into the same four quarters and joins quarter 0 with 2, 1 with 3, then the two results,
- * then the lanes of that in the same way: lane j always meets lane j + half. */
-typedef real quarter __attribute__((vector_size(16)));
-enum { QUARTER_LANES = 16 / sizeof(real) };
-
-INLINE quarter v_quarter(vreal a, int index) {
-    quarter q;
-    memcpy(&q, (const char *)&a + (size_t)index * sizeof q, sizeof q);
-    return q;
-}
 
 INLINE real scalar_max(real a, real b) { return a > b ? a : b; }
 
@@ -431,6 +456,30 @@ INLINE quarter quarter_max(quarter a, quarter b) {
 #endif
 }
 
+/* rows[i][j] becomes rows[j][i], for four rows of four numbers. */
+#define TRANSPOSE_FOURS(TYPE, ROWS)                                                                                    \
+    do {                                                                                                               \
+        TYPE a = __builtin_shufflevector((ROWS)[0], (ROWS)[1], 0, 4, 1, 5);                                            \
+        TYPE b = __builtin_shufflevector((ROWS)[0], (ROWS)[1], 2, 6, 3, 7);                                            \
+        TYPE c = __builtin_shufflevector((ROWS)[2], (ROWS)[3], 0, 4, 1, 5);                                            \
+        TYPE d = __builtin_shufflevector((ROWS)[2], (ROWS)[3], 2, 6, 3, 7);                                            \
+        (ROWS)[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);                                                         \
+        (ROWS)[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);                                                         \
+        (ROWS)[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);                                                         \
+        (ROWS)[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);                                                         \
+    } while (0)
+
+/* The same for quarters. */
+INLINE void transpose_square(quarter rows[QUARTER_LANES]) {
+#if SOFTMAX_CY_REAL_BITS == 32
+    TRANSPOSE_FOURS(quarter, rows);
+#else
+    quarter a = __builtin_shufflevector(rows[0], rows[1], 0, 2);
+    rows[1] = __builtin_shufflevector(rows[0], rows[1], 1, 3);
+    rows[0] = a;
+#endif
+}
+
 INLINE real v_first(vreal a) { return a.part[0][0]; }
 
 /* One lane of an array of vectors. */
@@ -440,10 +489,13 @@ INLINE real v_lane(const vreal *a, ptrdiff_t lane) {
     return value;
 }
 
+INLINE quarter largest_quarter(vreal a) {
+    return quarter_max(quarter_max(v_quarter(a, 0), v_quarter(a, 2)), quarter_max(v_quarter(a, 1), v_quarter(a, 3)));
+}
+
 /* The largest lane. No lane is NaN. */
 INLINE real v_max_across(vreal a) {
-    quarter m = quarter_max(quarter_max(v_quarter(a, 0), v_quarter(a, 2)),
-                            quarter_max(v_quarter(a, 1), v_quarter(a, 3)));
+    quarter m = largest_quarter(a);
 #if SOFTMAX_CY_REAL_BITS == 32
     return scalar_max(scalar_max(m[0], m[2]), scalar_max(m[1], m[3]));
 #else
@@ -463,13 +515,50 @@ INLINE vreal lanes_added(const vreal lanes[VREAL_BYTES / sizeof(real)]) {
 #undef FOUR
 }
 
+INLINE quarter sum_of_quarters(vreal a) {
+    return (v_quarter(a, 0) + v_quarter(a, 2)) + (v_quarter(a, 1) + v_quarter(a, 3));
+}
+
 INLINE real v_sum_across(vreal a) {
-    quarter s = (v_quarter(a, 0) + v_quarter(a, 2)) + (v_quarter(a, 1) + v_quarter(a, 3));
+    quarter s = sum_of_quarters(a);
 #if SOFTMAX_CY_REAL_BITS == 32
     return (s[0] + s[2]) + (s[1] + s[3]);
 #else
     return s[0] + s[1];
 #endif
+}
+
+/* Of up to LANES vectors at once: lane l of the result is of vector l. Each takes less than it takes by itself, and there
+ * is no chain to wait for. `rows` has room for LANES; those up to the next multiple of QUARTER_LANES hold some numbers. */
+
+INLINE vreal v_max_across_each(const vreal *rows, ptrdiff_t count) {
+    vreal result = v_set(0);
+    for (ptrdiff_t row = 0; row < count; row += QUARTER_LANES) {
+        quarter square[QUARTER_LANES];
+        for (int j = 0; j < QUARTER_LANES; j++)
+            square[j] = largest_quarter(rows[row + j]);
+        transpose_square(square);
+        for (int j = 1; j < QUARTER_LANES; j++)
+            square[0] = quarter_max(square[0], square[j]);
+        memcpy((char *)&result + row * (ptrdiff_t)sizeof(real), square, sizeof(quarter));
+    }
+    return result;
+}
+
+INLINE vreal v_sum_across_each(const vreal *rows, ptrdiff_t count) {
+    vreal result = v_set(0);
+    for (ptrdiff_t row = 0; row < count; row += QUARTER_LANES) {
+        quarter square[QUARTER_LANES];
+        for (int j = 0; j < QUARTER_LANES; j++)
+            square[j] = sum_of_quarters(rows[row + j]);
+        transpose_square(square);
+        for (int j = 0; j < QUARTER_LANES / 2; j++)
+            square[j] += square[j + QUARTER_LANES / 2];
+        for (int j = 1; j < QUARTER_LANES / 2; j++)
+            square[0] += square[j];
+        memcpy((char *)&result + row * (ptrdiff_t)sizeof(real), square, sizeof(quarter));
+    }
+    return result;
 }
 
 #endif

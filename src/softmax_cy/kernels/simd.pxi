@@ -101,6 +101,8 @@ cdef extern from "sums.h" nogil:
     real v_first(vreal a)
     real v_lane(const vreal *a, Py_ssize_t lane)
     real v_max_across(vreal a)
+    vreal v_max_across_each(const vreal *rows, Py_ssize_t count)
+    vreal v_sum_across_each(const vreal *rows, Py_ssize_t count)
     real scalar_fma(real a, real b, real c)
 
     vsum signed_start()
@@ -110,6 +112,8 @@ cdef extern from "sums.h" nogil:
     vreal v_lower(vreal a)
     vsum vsum_start()
     vsum vsum_add(vsum s, vreal term, vreal a, vreal b, vreal c)
+    void totals_set_each(totals *t, const vsum *rows, Py_ssize_t count)
+    vsum vsum_harmless()
     total vsum_total(vsum s)
     vsum vsum_without_seed(vsum s)
     total total_of(real a)

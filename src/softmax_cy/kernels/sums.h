@@ -138,22 +138,49 @@ INLINE wide_quarter quarter_widen(quarter a) {
 }
 #endif
 
-INLINE total signed_total(vsum s) {
-    vreal sum = s.sum;
+/* A sum over the four quarters of its lanes: four doubles that hold all digits, or two and what they have lost. */
+typedef struct {
 #if SOFTMAX_CY_REAL_BITS == 32
+    wide_quarter sum;
+#else
+    quarter sum, lost;
+#endif
+} quarter_sum;
+
+INLINE quarter_sum sum_quarters(vsum s) {
+    quarter_sum q;
+    vreal sum = s.sum;
+#if SOFTMAX_CY_REAL_BITS == 32 && SOFTMAX_CY_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    __m512 lost = s.lost.part[0];
+#define LOW(A) _mm512_cvtps_pd(_mm512_castps512_ps256(A))
+#define HIGH(A) _mm512_cvtps_pd(_mm512_extractf32x8_ps(A, 1))
+    __m512d w = (LOW(sum.part[0]) + LOW(lost)) + (HIGH(sum.part[0]) + HIGH(lost));
+#undef LOW
+#undef HIGH
+    q.sum = _mm512_castpd512_pd256(w) + _mm512_extractf64x4_pd(w, 1);
+#elif SOFTMAX_CY_REAL_BITS == 32
 #define WIDE(Q) (quarter_widen(v_quarter(sum, Q)) + quarter_widen(v_quarter(s.lost, Q)))
-    wide_quarter w = (WIDE(0) + WIDE(2)) + (WIDE(1) + WIDE(3));
+    q.sum = (WIDE(0) + WIDE(2)) + (WIDE(1) + WIDE(3));
 #undef WIDE
-    total t = {(w[0] + w[2]) + (w[1] + w[3]), 0};
 #else
 #define LOST(Q) v_quarter(s.lost, Q)
     TWO_SUM(quarter, even, even_error, v_quarter(sum, 0), v_quarter(sum, 2));
     TWO_SUM(quarter, odd, odd_error, v_quarter(sum, 1), v_quarter(sum, 3));
     TWO_SUM(quarter, both, both_error, even, odd);
-    quarter lost = both_error + ((even_error + (LOST(0) + LOST(2))) + (odd_error + (LOST(1) + LOST(3))));
+    q.sum = both;
+    q.lost = both_error + ((even_error + (LOST(0) + LOST(2))) + (odd_error + (LOST(1) + LOST(3))));
 #undef LOST
-    TWO_SUM(double, hi, error, both[0], both[1]);
-    total t = {hi, error + (lost[0] + lost[1])};
+#endif
+    return q;
+}
+
+INLINE total signed_total(vsum s) {
+    quarter_sum q = sum_quarters(s);
+#if SOFTMAX_CY_REAL_BITS == 32
+    total t = {(q.sum[0] + q.sum[2]) + (q.sum[1] + q.sum[3]), 0};
+#else
+    TWO_SUM(double, hi, error, q.sum[0], q.sum[1]);
+    total t = {hi, error + (q.lost[0] + q.lost[1])};
 #endif
     return t;
 }
@@ -169,6 +196,37 @@ INLINE total vsum_total(vsum s) { return signed_total(vsum_without_seed(s)); }
 typedef struct {
     double hi[VREAL_BYTES / sizeof(real)], lo[VREAL_BYTES / sizeof(real)];
 } totals;
+
+/* signed_total of up to LANES sums, one of them a lane: v_sum_across_each. Lanes beyond stay what they are. */
+INLINE void totals_set_each(totals *t, const vsum *rows, ptrdiff_t count) {
+#if SOFTMAX_CY_REAL_BITS == 32
+    for (ptrdiff_t row = 0; row < count; row += 4) {
+        wide_quarter square[4];
+        for (int j = 0; j < 4; j++)
+            square[j] = sum_quarters(rows[row + j]).sum;
+        TRANSPOSE_FOURS(wide_quarter, square);
+        square[0] = (square[0] + square[2]) + (square[1] + square[3]);
+        memcpy(t->hi + row, square, sizeof *square);
+        memset(t->lo + row, 0, sizeof *square);
+    }
+#else
+    for (ptrdiff_t row = 0; row < count; row += 2) {
+        quarter_sum a = sum_quarters(rows[row]), b = sum_quarters(rows[row + 1]);
+        quarter sums[2] = {a.sum, b.sum}, lost[2] = {a.lost, b.lost};
+        transpose_square(sums);
+        transpose_square(lost);
+        TWO_SUM(quarter, hi, error, sums[0], sums[1]);
+        error += lost[0] + lost[1];
+        memcpy(t->hi + row, &hi, sizeof hi);
+        memcpy(t->lo + row, &error, sizeof error);
+    }
+#endif
+}
+
+INLINE vsum vsum_harmless(void) {
+    vsum s = {v_set((real)RAISE), v_set(0)};
+    return s;
+}
 
 /* What signed_total makes of one sum, lane by lane: terms[l] holds what a slice by itself has in lane l, and from `count`
  * on there is nothing but zeros. */

@@ -8,24 +8,6 @@
 
 #include "simd.h"
 
-/* rows[i][j] becomes rows[j][i]. */
-INLINE void transpose_square(quarter rows[QUARTER_LANES]) {
-#if SOFTMAX_CY_REAL_BITS == 32
-    quarter a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
-    quarter b = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
-    quarter c = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
-    quarter d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
-    rows[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
-    rows[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
-    rows[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
-    rows[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
-#else
-    quarter a = __builtin_shufflevector(rows[0], rows[1], 0, 2);
-    rows[1] = __builtin_shufflevector(rows[0], rows[1], 1, 3);
-    rows[0] = a;
-#endif
-}
-
 INLINE ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 /* `slices` of at most LANES rows, `next` bytes apart, to vectors `step` bytes apart. Lanes without a slice repeat the
