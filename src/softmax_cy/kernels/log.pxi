@@ -181,14 +181,16 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
     cdef Soon soon
     cdef Slice s
     cdef Constants constants
+    for i in range(LANES):
+        terms[i] = vsum_harmless()
     start_group(&group, slices, 0, size)
     while group.count > 0:
         for i in range(group.count):
             x = group.x + i * slices.x_next
             soon = what_follows(x, length)
-            terms[i] = short_exponentials(x, NULL, length, shift_at(&group.shifts, i), EXPONENTIALS_ALONE, soon)
-        for i in range(group.count):
-            totals_set(&sums, i, vsum_total(terms[i]))
+            terms[i] = vsum_without_seed(
+                short_exponentials(x, NULL, length, shift_at(&group.shifts, i), EXPONENTIALS_ALONE, soon))
+        totals_set_each(&sums, terms, group.count)
         logs = group_others(&sums, group.x, slices.x_next, group.count, length, &group.shifts, v_load(group.tops))
         logs = totals_log1p(&logs)
         for i in range(group.count):

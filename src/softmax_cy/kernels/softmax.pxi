@@ -15,8 +15,8 @@ cdef enum:
 
 # ---- one block ---------------------------------------------------------------------------------------------------
 
-cdef inline real block_max(const char *x, Py_ssize_t count, real top) noexcept nogil:
-    """The largest of top and the elements that are not NaN."""
+cdef inline vreal block_maxima(const char *x, Py_ssize_t count, real top) noexcept nogil:
+    """The largest of top and the elements that are not NaN, lane by lane."""
     cdef const real *p = <const real *> x
     cdef vreal a = v_set(top)
     cdef vreal b = a, c = a, d = a
@@ -32,7 +32,11 @@ cdef inline real block_max(const char *x, Py_ssize_t count, real top) noexcept n
         i += LANES
     if i < count:
         b = v_max(v_load_first(p + i, count - i, top), b)
-    return v_max_across(v_max(v_max(a, b), v_max(c, d)))
+    return v_max(v_max(a, b), v_max(c, d))
+
+
+cdef inline real block_max(const char *x, Py_ssize_t count, real top) noexcept nogil:
+    return v_max_across(block_maxima(x, count, top))
 
 
 cdef inline real range_max(const Slice *s, Py_ssize_t start, Py_ssize_t end, char *scratch) noexcept nogil:
@@ -77,6 +81,8 @@ cdef struct Group:
 
 cdef inline void start_group(Group *group, const Slices *slices, Py_ssize_t first, Py_ssize_t size) noexcept nogil:
     """The first pass over at most `size` slices from `first` on, of which there may be none left."""
+    cdef vreal[MOST_LANES] maxima
+    cdef vreal tops
     cdef Py_ssize_t i
     group.x = slices.x + first * slices.x_next
     group.out = slices.out + first * slices.out_next
@@ -84,10 +90,12 @@ cdef inline void start_group(Group *group, const Slices *slices, Py_ssize_t firs
     if group.count == 0:
         return
     for i in range(group.count):
-        group.tops[i] = block_max(group.x + i * slices.x_next, slices.length, -INFINITY)
+        maxima[i] = block_maxima(group.x + i * slices.x_next, slices.length, -INFINITY)
     for i in range(group.count, LANES):
-        group.tops[i] = 0
-    group.shifts = shifts_to(v_load(group.tops), slices.scale)
+        maxima[i] = v_set(0)
+    tops = v_max_across_each(maxima, group.count)
+    v_store(group.tops, tops)
+    group.shifts = shifts_to(tops, slices.scale)
 
 
 cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
@@ -100,36 +108,38 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
     cdef Py_ssize_t length = slices.length
     cdef Py_ssize_t row = length * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row))
+    cdef Py_ssize_t kept_next = (row + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
     # Scratch is aligned, but one more thing that the first-level cache has to hold: it pays for short slices.
     cdef bint in_scratch = length < 32 * LANES or slices.stream
     cdef Py_ssize_t first = 0, i
     cdef char *kept
+    cdef Soon soon
     cdef Group[2] groups
     cdef Group *group = &groups[0]
     cdef Group *after = &groups[1]
     cdef Slice s
-    cdef Soon soon
     cdef vsum[MOST_LANES] sums
     cdef totals all_sums = totals_harmless()
     cdef reciprocals r
     cdef Constants constants
+    for i in range(LANES):
+        sums[i] = vsum_harmless()
     start_group(group, slices, 0, size)
     while group.count > 0:
         for i in range(group.count):
             # The next group is read, and this one written, at the same pace.
             soon.x = group.x + (i + group.count) * slices.x_next
-            kept = scratch + i * row if in_scratch else group.out + i * slices.out_next
+            kept = scratch + i * kept_next if in_scratch else group.out + i * slices.out_next
             # What is written past the caches is not to be fetched into them.
             soon.out = kept if slices.stream else group.out + i * slices.out_next
-            sums[i] = short_exponentials(
-                group.x + i * slices.x_next, kept, length, shift_at(&group.shifts, i), EXPONENTIALS, soon)
-        for i in range(group.count):
-            totals_set(&all_sums, i, vsum_total(sums[i]))
+            sums[i] = vsum_without_seed(short_exponentials(
+                group.x + i * slices.x_next, kept, length, shift_at(&group.shifts, i), EXPONENTIALS, soon))
+        totals_set_each(&all_sums, sums, group.count)
         r = totals_reciprocals(&all_sums)
         start_group(after, slices, first + group.count, size)
         for i in range(group.count):
             if has_softmax(group.tops[i]) and is_number(totals_at(&all_sums, i)):
-                kept = scratch + i * row if in_scratch else group.out + i * slices.out_next
+                kept = scratch + i * kept_next if in_scratch else group.out + i * slices.out_next
                 constants.r = reciprocal_in_all_lanes(reciprocal_at(&r, i))
                 finish(
                     kept, NULL, group.out + i * slices.out_next, length, &constants, SOFTMAX, slices.stream)
