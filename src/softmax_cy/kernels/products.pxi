@@ -192,38 +192,44 @@ cdef real centre_at(const Slices *all, const char *v, const char *y, real top, c
     return v_max_across(centre)
 
 
-cdef inline real signed_sum(
-    const Slices *all, const char *v, const char *y, char *scratch, Operation operation
-) noexcept nogil:
-    """sum(v) for LOG_SOFTMAX_VJP, else 1 - sum(y)."""
-    cdef Py_ssize_t start = 0, count, i
-    cdef Shifts shifts = unshifted()
-    cdef Pair pair
-    cdef vreal term
-    cdef vsum s
-    cdef total t = total_of(0 if operation == LOG_SOFTMAX_VJP else -1)
-    while start < all.length:
-        count = half_block_at(start, all.length)
-        pair = fetch_pair(all, v, y, start, count, scratch)
-        s = signed_start()
-        i = 0
-        while i + LANES <= count:
-            s = signed_add(s, signed_term(v_load(pair.v + i), v_load(pair.y + i), shifts, operation))
-            i += LANES
-        if i < count:
-            term = signed_term(
-                v_load_first(pair.v + i, count - i, 0), v_load_first(pair.y + i, count - i, 0), shifts, operation)
-            s = signed_add(s, v_keep_first(term, count - i))
-        t = total_add(t, signed_total(s))
-        start += count
-    return <real> (t.hi + t.lo) if operation == LOG_SOFTMAX_VJP else -<real> (t.hi + t.lo)
-
-
 cdef inline vreal signed_term(vreal v, vreal y, Shifts shifts, Operation operation) noexcept nogil:
     """`operation` is a constant of the caller."""
     if operation == LOG_SOFTMAX_VJP:
         return v
     return probability(y, shifts) if operation == LOG_SOFTMAX_JVP else y
+
+
+cdef inline vsum block_signed_sum(Pair pair, Py_ssize_t count, Shifts shifts, Operation operation) noexcept nogil:
+    """`operation` is a constant of the caller."""
+    cdef Py_ssize_t i = 0
+    cdef vsum s = signed_start()
+    cdef vreal term
+    while i + LANES <= count:
+        s = signed_add(s, signed_term(v_load(pair.v + i), v_load(pair.y + i), shifts, operation))
+        i += LANES
+    if i < count:
+        term = signed_term(
+            v_load_first(pair.v + i, count - i, 0), v_load_first(pair.y + i, count - i, 0), shifts, operation)
+        s = signed_add(s, v_keep_first(term, count - i))
+    return s
+
+
+cdef inline real signed_sum(
+    const Slices *all, const char *v, const char *y, char *scratch, Operation operation
+) noexcept nogil:
+    """sum(v) for LOG_SOFTMAX_VJP, else 1 - sum(y)."""
+    cdef Py_ssize_t start = 0, count
+    cdef Shifts shifts = unshifted()
+    cdef Pair pair
+    cdef vsum s
+    cdef total t = total_of(0 if operation == LOG_SOFTMAX_VJP else -1)
+    while start < all.length:
+        count = half_block_at(start, all.length)
+        pair = fetch_pair(all, v, y, start, count, scratch)
+        s = block_signed_sum(pair, count, shifts, operation)
+        t = total_add(t, signed_total(s))
+        start += count
+    return <real> (t.hi + t.lo) if operation == LOG_SOFTMAX_VJP else -<real> (t.hi + t.lo)
 
 
 # ---- y that adds up to 1, and that does not ----------------------------------------------------------------------
@@ -335,6 +341,17 @@ cdef inline vreal product_of(vreal v, vreal y, const Constants *c, Operation ope
     return v if operation == LOG_SOFTMAX_JVP else v_mul(v_mul(y, v_set(c.y_scale)), v)
 
 
+cdef inline void finish_product(
+    const char *v, const char *y, char *out, Py_ssize_t count, const Constants *c, const Slices *all,
+    Operation operation, bint stream,
+) noexcept nogil:
+    """finish, of which products without a scale need less."""
+    if operation == SOFTMAX_PRODUCT and all.scale != 1:
+        finish(v, y, out, count, c, SCALED_SOFTMAX_PRODUCT, stream)
+    else:
+        finish(v, y, out, count, c, operation, stream)
+
+
 cdef inline void product_slice(
     const Slices *all, const char *v, const char *y, char *out, char *scratch, Operation operation
 ) noexcept nogil:
@@ -378,11 +395,7 @@ cdef inline void product_slice(
         if contiguous(all.out_elements):
             target = out + start * <Py_ssize_t> sizeof(real)
         stream = all.stream and target != scratch
-        if operation == SOFTMAX_PRODUCT and all.scale != 1:
-            finish(
-                <const char *> pair.v, <const char *> pair.y, target, count, &constants, SCALED_SOFTMAX_PRODUCT, stream)
-        else:
-            finish(<const char *> pair.v, <const char *> pair.y, target, count, &constants, operation, stream)
+        finish_product(<const char *> pair.v, <const char *> pair.y, target, count, &constants, all, operation, stream)
         if target == scratch:
             scatter(scratch, out, all.out_elements, start, count)
         start += count
@@ -417,6 +430,128 @@ cdef inline void any_product_slice(
         log_softmax_jvp_slice(all, i, scratch)
 
 
+# ---- groups ------------------------------------------------------------------------------------------------------
+
+cdef inline bint suit_product_groups(const Slices *all) noexcept nogil:
+    """Contiguous slices whose terms are one chain."""
+    return all.count > 1 and are_rows(all, False) and all.length <= terms_at(0, all.length)
+
+
+cdef struct ProductGroup:
+    # Slices whose sums are taken one by one, and joined across lanes together.
+    const Slices *all
+    Py_ssize_t first
+    Py_ssize_t count
+    vreal[MOST_LANES] sums
+    vreal[MOST_LANES] weights
+    vreal[MOST_LANES] tops
+    vsum[MOST_LANES] signed
+    totals totals
+    # a slice a lane
+    vreal centre
+    vreal sum_
+    vreal plain
+
+
+cdef inline Pair pair_of_group(const ProductGroup *group, Py_ssize_t i) noexcept nogil:
+    cdef Pair pair
+    pair.v = <const real *> (group.all.x + (group.first + i) * group.all.x_next)
+    pair.y = <const real *> (group.all.y + (group.first + i) * group.all.y_next)
+    return pair
+
+
+cdef inline void add_products(
+    ProductGroup *group, Py_ssize_t i, real centre, Operation operation, bint weigh
+) noexcept nogil:
+    """`operation` and `weigh` are constants of the caller."""
+    cdef Products p = block_products(pair_of_group(group, i), group.all.length, centre, operation, weigh)
+    group.sums[i] = p.sum_
+    group.tops[i] = p.top
+    if weigh:
+        group.weights[i] = p.weights
+
+
+cdef void add_products_again(ProductGroup *group, Py_ssize_t i, char *scratch, Operation operation) noexcept nogil:
+    """The products of a slice with a class that has more than half."""
+    cdef real *centre = <real *> &group.centre + i
+    cdef real top = v_max_across(group.tops[i])
+    cdef Pair pair = pair_of_group(group, i)
+    centre[0] = centre_at(group.all, <const char *> pair.v, <const char *> pair.y, top, scratch)
+    if operation == LOG_SOFTMAX_JVP:
+        add_products(group, i, centre[0], LOG_SOFTMAX_JVP, True)
+    else:
+        add_products(group, i, centre[0], SOFTMAX_PRODUCT, True)
+
+
+cdef inline void add_up_group(ProductGroup *group, char *scratch, Operation operation) noexcept nogil:
+    """The sums of each slice, as `product_slice` takes them. `operation` is a constant of the caller."""
+    cdef bint weigh = operation == LOG_SOFTMAX_JVP
+    cdef Shifts shifts = unshifted()
+    cdef real half = more_than_half(operation)
+    cdef vreal tops, weights
+    cdef Py_ssize_t i
+    group.centre = v_set(0)
+    group.plain = v_set(1)
+    if operation == LOG_SOFTMAX_VJP:
+        for i in range(group.count):
+            group.signed[i] = block_signed_sum(pair_of_group(group, i), group.all.length, shifts, operation)
+        totals_set_each(&group.totals, group.signed, group.count)
+        group.sum_ = totals_rounded(&group.totals)
+    else:
+        for i in range(group.count):
+            add_products(group, i, 0, operation, weigh)
+        tops = v_max_across_each(group.tops, group.count)
+        if any_lane_greater(tops, half):
+            for i in range(group.count):
+                if v_lane(&tops, i) > half:
+                    add_products_again(group, i, scratch, operation)
+            weights = v_sum_across_each(group.weights, group.count)
+            group.plain = where_adds_up(group.all, weights, operation)
+            if not weigh:
+                # In lanes whose centre is 0 it makes no difference what y adds up to.
+                group.plain = v_max(group.plain, v_where_equal(group.centre, v_set(0), v_set(1)))
+        elif weigh:
+            weights = v_sum_across_each(group.weights, group.count)
+            group.plain = where_adds_up(group.all, weights, operation)
+        group.sum_ = v_sum_across_each(group.sums, group.count)
+        if weigh:
+            group.sum_ = v_div(group.sum_, v_max(weights, v_set(1 / RAISE)))
+    group.plain = v_mul(group.plain, in_range(group.centre, group.sum_))
+
+
+cdef inline void product_groups(const Slices *all, char *scratch, Operation operation) noexcept nogil:
+    """Slices that suit_product_groups: what a slice needs once is done for a slice a lane, and nobody waits for it.
+
+    `operation` is a constant of the caller. Slices out of the ordinary are done by the row's way.
+    """
+    cdef Py_ssize_t row = all.length * <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row)), i
+    cdef Constants constants
+    cdef ProductGroup group
+    cdef Pair pair
+    group.all = all
+    group.first = 0
+    group.totals = totals_start()
+    for i in range(LANES):
+        group.sums[i] = group.weights[i] = group.tops[i] = v_set(0)
+        group.signed[i] = signed_start()
+    set_scales(&constants, <real> all.scale, operation)
+    while group.first < all.count:
+        group.count = min(size, all.count - group.first)
+        add_up_group(&group, scratch, operation)
+        for i in range(group.count):
+            if v_lane(&group.plain, i) != 1:
+                any_product_slice(all, group.first + i, scratch, operation)
+                continue
+            constants.centre = v_set(v_lane(&group.centre, i))
+            set_sum(&constants, v_lane(&group.sum_, i), operation)
+            pair = pair_of_group(&group, i)
+            finish_product(
+                <const char *> pair.v, <const char *> pair.y, all.out + (group.first + i) * all.out_next, all.length,
+                &constants, all, operation, all.stream)
+        group.first += group.count
+
+
 cdef inline void product_slices(const Slices *all, Operation operation, SlicesKernel kernel) noexcept nogil:
     """`operation` is what `kernel` does."""
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
@@ -425,6 +560,8 @@ cdef inline void product_slices(const Slices *all, Operation operation, SlicesKe
         in_tiles(all, scratch, operation)
     elif are_columns(all, False):
         in_panels(all, scratch, operation)
+    elif suit_product_groups(all):
+        product_groups(all, scratch, operation)
     elif suit_gathering(all) and not are_rows(all, False):
         as_gathered(all, kernel, False)
     else:
