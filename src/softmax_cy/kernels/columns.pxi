@@ -335,9 +335,7 @@ cdef inline void columns_finish(
 cdef inline void softmax_panel(
     const Panel *panel, int width, bint whole, Constants *columns, real scale
 ) noexcept nogil:
-    cdef bint keep = (
-        all_plain(columns, width, scale)
-        and panel.length * width * LANES * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES)
+    cdef bint keep = all_plain(columns, width, scale)
     cdef totals sums
     cdef int v
     for v in range(width):

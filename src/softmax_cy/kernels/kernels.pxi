@@ -48,7 +48,7 @@ cdef KernelTable _table = KernelTable(
     log_jacobian=log_jacobian_rows,
     cross_entropy=cross_entropy_slices,
     long_softmax=LongKernels(
-        block=block_length(), largest=stretch_largest, terms=stretch_exponentials, has_few_others=NULL,
+        block=block_length(), largest=stretch_largest, terms=stretch_kept_exponentials, has_few_others=NULL,
         terms_below_top=NULL, finish=stretch_softmax),
     long_log_softmax=LongKernels(
         block=block_length(), largest=stretch_largest, terms=stretch_exponentials,

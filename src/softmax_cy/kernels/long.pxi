@@ -15,26 +15,37 @@ cdef void stretch_largest(Stretch *stretch) noexcept nogil:
     stretch.top = range_max(&s, first_element(stretch.begin), last_element(stretch), scratch)
 
 
-cdef inline void stretch_terms(const Stretch *stretch, TermSum which) noexcept nogil:
+cdef inline void stretch_terms(const Stretch *stretch, TermSum which, bint keep) noexcept nogil:
+    """`keep`: exponentials stay in `out`, if it can hold them. `which` and `keep` are constants of the caller."""
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s = slice_at(stretch.slices, 0)
+    cdef char *kept = room_for_exponentials(&s) if keep else NULL
     cdef real top = <real> stretch.top
     cdef Shift shift = shift_to(top, s.all.scale)
     cdef Py_ssize_t b, start, count
+    cdef const char *x
     cdef total sum_
     for b in range(stretch.begin, stretch.end):
         start = first_element(b)
         count = block_at(start, s.all.length)
-        sum_ = block_sum(fetch(&s, start, count, scratch), count, shift, top, which)
+        x = fetch(&s, start, count, scratch)
+        if kept != NULL:
+            sum_ = block_exponentials(x, kept + start * <Py_ssize_t> sizeof(real), count, shift)
+        else:
+            sum_ = block_sum(x, count, shift, top, which)
         stretch.sums[b] = BlockSum(hi=sum_.hi, lo=sum_.lo)
 
 
+cdef void stretch_kept_exponentials(Stretch *stretch) noexcept nogil:
+    stretch_terms(stretch, EXPONENTIALS_ALONE, True)
+
+
 cdef void stretch_exponentials(Stretch *stretch) noexcept nogil:
-    stretch_terms(stretch, EXPONENTIALS_ALONE)
+    stretch_terms(stretch, EXPONENTIALS_ALONE, False)
 
 
 cdef void stretch_below_top(Stretch *stretch) noexcept nogil:
-    stretch_terms(stretch, BELOW_TOP)
+    stretch_terms(stretch, BELOW_TOP, False)
 
 
 cdef inline total sum_of_blocks(const Stretch *stretch) noexcept nogil:
@@ -72,7 +83,7 @@ cdef void stretch_softmax(Stretch *stretch) noexcept nogil:
     cdef Slice s = slice_at(stretch.slices, 0)
     cdef Shift shift = shift_to(<real> stretch.top, s.all.scale)
     softmax_results(
-        &s, first_element(stretch.begin), last_element(stretch), NULL, shift,
+        &s, first_element(stretch.begin), last_element(stretch), room_for_exponentials(&s), shift,
         sum_of_blocks(stretch), scratch)
     if s.all.stream:
         v_stream_end()

@@ -1,15 +1,13 @@
 # softmax of a slice: y_i = exp(x_i) / sum_j exp(x_j).
 #
 # Design:
-# 1. Three passes: the largest element, the exponentials and their sum, the quotients. While a cache holds them the
-#    exponentials are kept, in scratch or in `out` itself; beyond that the third pass computes them again, which is
-#    faster than storing and loading them (Dukhan and Ablavatski, "The Two-Pass Softmax Algorithm", 2020). All three
-#    give the same bits.
+# 1. Three passes: the largest element, the exponentials and their sum, the quotients. The exponentials are kept in
+#    scratch or in `out` itself, beyond the caches too: storing and loading them takes less time than to compute them
+#    again. Where `out` cannot hold them (strides, 16 bits, a mask) the third pass does that. All give the same bits.
 # 2. The quotient is a product with 1 / sum in two parts (sums.h): no division in the loop, and hardly more error.
 # 3. NaN: v_max skips it in the first pass, exp_shifted keeps it in the second, the sum carries it to every quotient.
 
 cdef enum:
-    KEPT_IN_OUT_BYTES = 262144      # what a second-level cache holds beside the input
     GROUP_BYTES = 8192              # leaves room in a first-level cache for the input and the output
 
 
@@ -177,6 +175,11 @@ cdef inline void softmax_results(
         start += count
 
 
+cdef inline char *room_for_exponentials(const Slice *s) noexcept nogil:
+    """`out`, or NULL where it cannot hold them."""
+    return s.out if s.keep == NULL and contiguous(s.all.out_elements) else NULL
+
+
 cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     """A slice of any length and strides, in blocks."""
     cdef Py_ssize_t length = s.all.length
@@ -197,10 +200,8 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
         deliver_value(s, 0, length, scratch, NAN if anything_kept(s) else 0, 0)
         return
     shift = shift_to(top, s.all.scale)
-    if kept == scratch:
-        pass
-    elif room_for(s, 0, scratch) == s.out and length * <Py_ssize_t> sizeof(real) <= KEPT_IN_OUT_BYTES:
-        kept = s.out
+    if kept != scratch:
+        kept = room_for_exponentials(s)
 
     t.hi = t.lo = 0
     start = 0
