@@ -144,24 +144,34 @@ cdef inline Exponential exp_shifted(vreal x, Shifts shifts, bint plain) noexcept
     return expanded(reduced(x, shifts, plain), shifts)
 
 
-cdef inline Shifts shifts_to(vreal top, real scale) noexcept nogil:
-    """The shifts of slices whose largest elements are `top`. Any shift will do where that is not finite."""
+cdef inline Shifts shifts_from(vreal top, real scale, vreal base, bint plain) noexcept nogil:
+    """`plain` is a constant of the caller: is_plain, of every lane."""
     cdef Shifts shifts
     cdef Exponential largest
-    cdef vreal k, product
-    top = v_where_equal(v_sub(top, top), v_set(0), top)
-    product = v_mul(top, v_set(scale))
+    cdef vreal k = top
     shifts.scale = scale
-    # top where the product is at least so large, and elsewhere 0.
-    shifts.base = v_sub(top, v_where_greater(v_set(SHIFT_ABOVE), v_max(product, v_sub(v_set(0), product)), top))
-    k = v_mul(v_mul(v_sub(top, shifts.base), v_set(scale)), v_set(LOG2_E))
+    shifts.base = base
+    if not plain:
+        k = v_mul(v_sub(top, base), v_set(scale))
+    k = v_mul(k, v_set(LOG2_E))
     k = v_sub(v_add(k, v_set(ROUNDER)), v_set(ROUNDER))
     shifts.lowest = v_mul(v_add(k, v_set(LOWEST_LOG2)), v_set(LN2_HI + LN2_LO))
     shifts.rounder = v_sub(v_set(ROUNDER), v_mul(v_set(STEPS), k))
     shifts.constant = v_set(EXP_C0)
-    largest = exp_shifted(top, shifts, False)
+    largest = exp_shifted(top, shifts, plain)
     shifts.constant = v_sub(v_set(EXP_C0), v_div(lost_by(largest), largest.value))
     return shifts
+
+
+cdef inline Shifts shifts_to(vreal top, real scale) noexcept nogil:
+    """The shifts of slices whose largest elements are `top`. Any shift will do where that is not finite."""
+    cdef vreal product
+    top = v_where_equal(v_sub(top, top), v_set(0), top)
+    product = v_mul(top, v_set(scale))
+    # The base is top where the product is at least so large, and elsewhere 0.
+    return shifts_from(
+        top, scale,
+        v_sub(top, v_where_greater(v_set(SHIFT_ABOVE), v_max(product, v_sub(v_set(0), product)), top)), False)
 
 
 cdef inline Shifts lowered_by(real k) noexcept nogil:

@@ -39,7 +39,9 @@ cdef inline vreal result_of_first(
     const real *x, const real *y, Py_ssize_t count, const Constants *c, Operation operation
 ) noexcept nogil:
     cdef vreal second = v_load_first(y, count, 0) if is_product(operation) else v_set(0)
-    cdef vreal result = result_of(v_load_first(x, count, 0), second, c, operation, True)
+    # Lanes beyond the end hold what takes no detour.
+    cdef vreal first = v_load_first(x, count, RAISE if is_quotient(operation) else 0)
+    cdef vreal result = result_of(first, second, c, operation, True)
     return v_one_nan(result) if operation == LOG_SOFTMAX_VJP else result
 
 

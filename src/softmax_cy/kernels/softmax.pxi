@@ -218,11 +218,51 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     softmax_results(s, 0, length, kept, shift, t, scratch)
 
 
+cdef inline bint suit_one_vector(const Slices *slices) noexcept nogil:
+    """A few contiguous slices of at most a vector each."""
+    return (
+        slices.length <= LANES and slices.count < LANES // 2 and slices.keep == NULL
+        and contiguous(slices.x_elements) and contiguous(slices.out_elements)
+    )
+
+
+cdef inline bint softmax_vector(const char *x, char *out, Py_ssize_t count, real scale) noexcept nogil:
+    """A slice of `count` elements that never leaves the registers. False: nothing is written."""
+    cdef real top = v_max_across(v_load_first(x, count, -INFINITY))
+    cdef vreal elements = v_load_first(x, count, top)
+    cdef Exponential e, counted
+    cdef Shifts shifts
+    cdef total sum_
+    if not has_softmax(top):
+        return False
+    if count == 1:
+        top = 1
+        memcpy(out, &top, sizeof(real))
+        return True
+    if scale == 1 and fabs(top) < SHIFT_ABOVE:
+        shifts = shifts_from(v_set(top), 1, v_set(0), True)
+        e = exp_shifted(elements, shifts, True)
+    else:
+        shifts = shifts_to(v_set(top), scale)
+        e = exp_shifted(elements, shifts, False)
+    counted = first_of(e, count)
+    sum_ = vsum_total(vsum_add(vsum_start(), counted.value, counted.power, counted.small, counted.large))
+    if not is_number(sum_):
+        return False
+    v_store_first(out, reciprocals_times(reciprocal_in_all_lanes(total_reciprocal(sum_)), e.value), count)
+    return True
+
+
 cdef void softmax_slices(const Slices *slices) noexcept nogil:
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s
     cdef Py_ssize_t i
-    if suit_tiles(slices, SOFTMAX_TILES, False):
+    if suit_one_vector(slices):
+        for i in range(slices.count):
+            s = slice_at(slices, i)
+            if not softmax_vector(s.x, s.out, slices.length, <real> slices.scale):
+                softmax_slice(&s, scratch)
+    elif suit_tiles(slices, SOFTMAX_TILES, False):
         in_tiles(slices, scratch, SOFTMAX)
     elif slices.count > 1 and are_blocks(slices) and contiguous(slices.out_elements):
         softmax_groups(slices, scratch)
