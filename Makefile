@@ -59,15 +59,18 @@ SANITIZED_TESTS := softmax log_softmax logsumexp products jacobian softmax_and_j
 sanitize: build/address/built  ## the numerical tests under AddressSanitizer and UndefinedBehaviorSanitizer (minutes)
 	$(UNDER_ADDRESS) $(BIN)/python -m pytest -q --capture=no $(SANITIZED_TESTS:%=tests/test_%.py)
 
+# ThreadSanitizer may crash where addresses are random, and some shells crash under it.
+UNDER_THREAD := setarch -R env LD_PRELOAD=$$(gcc -print-file-name=libtsan.so)
 sanitize-c: build/address/built build/thread/built  ## the examples for embedders under the same, and the threads of C under ThreadSanitizer
 	CFLAGS="-g -fsanitize=address,undefined" CXXFLAGS="-g -fsanitize=address,undefined" \
 	    LDFLAGS="-fsanitize=address,undefined" $(UNDER_ADDRESS) \
 	    $(BIN)/python -m pytest -q --capture=no tests/test_examples_of_embedding.py
 	rm -rf build/thread/c
 	cp -r src/softmax_cy/examples/c build/thread/c
-	CFLAGS="-g -O1 -fsanitize=thread" LDFLAGS="-fsanitize=thread" LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" \
-	    TSAN_OPTIONS=exitcode=66 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(abspath build/thread/lib) \
-	    setarch -R $(SHELL) -ec 'cd build/thread/c; $(MAKE) --silent; python use_row_pool.py; echo 1 2 3 | ./classify 3'
+	cd build/thread/c; export CFLAGS="-g -O1 -fsanitize=thread" LDFLAGS="-fsanitize=thread" TSAN_OPTIONS=exitcode=66 \
+	    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(abspath build/thread/lib); \
+	    $(MAKE) --silent PYTHON="$(UNDER_THREAD) python" && $(UNDER_THREAD) python use_row_pool.py && \
+	    echo 1 2 3 | setarch -R ./classify 3
 
 SECONDS := 60
 SEED := 1
