@@ -351,18 +351,11 @@ cdef inline void softmax_panel(
         columns_finish(panel, width, whole, columns, SOFTMAX, False)
 
 
-cdef inline totals column_others(
-    const Panel *panel, int v, bint whole, const Constants *c, bint plain
-) noexcept nogil:
-    """What log_sum calls others, of the slices in vector v."""
+cdef inline totals others_beside(const Panel *panel, int v, const Constants *c, const totals *sums) noexcept nogil:
+    """What log_sum calls others, of the slices in vector v, whose sums are known."""
     cdef Exponential largest = exp_shifted(c.top, c.shifts, False)
-    cdef totals sums, others, below
+    cdef totals others = others_of_each(sums, largest), below
     cdef Py_ssize_t lane
-    if plain:
-        sums = column_terms(panel, v, True, c[0], EXPONENTIALS_ALONE, True)
-    else:
-        sums = terms_alone(panel, v, whole, c)
-    others = others_of_each(&sums, largest)
     if any_total_below(&others, FEW_OTHERS):
         below = terms_below_top(panel, v, c)
         below = totals_over(&below, largest.value, lost_by(largest))
@@ -370,6 +363,17 @@ cdef inline totals column_others(
             if totals_at(&others, lane).hi < FEW_OTHERS:
                 totals_set(&others, lane, totals_at(&below, lane))
     return others
+
+
+cdef inline totals column_others(
+    const Panel *panel, int v, bint whole, const Constants *c, bint plain
+) noexcept nogil:
+    cdef totals sums
+    if plain:
+        sums = column_terms(panel, v, True, c[0], EXPONENTIALS_ALONE, True)
+    else:
+        sums = terms_alone(panel, v, whole, c)
+    return others_beside(panel, v, c, &sums)
 
 
 cdef inline void log_panel(

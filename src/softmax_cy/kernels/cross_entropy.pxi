@@ -357,45 +357,125 @@ cdef inline Slices logits_of(const CrossEntropySlices *all) noexcept nogil:
     return slices
 
 
-cdef inline bint are_usual_columns(const CrossEntropySlices *all) noexcept nogil:
-    """Slices side by side that fit a tile, against class indices without smoothing."""
+# ---- a slice a lane ----------------------------------------------------------------------------------------------
+
+cdef enum:
+    CROSS_ENTROPY_TILES = 24    # up to where that is faster than rows as they lie, in elements
+
+
+cdef inline bint suit_cross_entropy_tiles(const CrossEntropySlices *all, bint of_rows) noexcept nogil:
+    """Slices that fit a tile, against class indices without smoothing: short rows, or slices side by side."""
+    if (
+        all.target_elements != NULL or all.smoothing != 0 or not is_finite(all.grad_factor)
+        or all.length * LANES * <Py_ssize_t> sizeof(real) > BLOCK_BYTES
+    ):
+        return False
+    if of_rows:
+        return are_usual(all) and all.length <= CROSS_ENTROPY_TILES and all.count >= LANES // 2
     return (
-        all.target_elements == NULL and all.smoothing == 0 and is_finite(all.grad_factor) and all.count > 1
-        and all.length * LANES * <Py_ssize_t> sizeof(real) <= BLOCK_BYTES
-        and side_by_side(all.x_elements, all.x_next)
+        all.count > 1 and side_by_side(all.x_elements, all.x_next)
         and (all.grad == NULL or side_by_side(all.grad_elements, all.grad_next))
     )
 
 
-cdef void cross_entropy_columns(const CrossEntropySlices *all, char *scratch, char *spare) noexcept nogil:
-    """Turned into rows, a vector of slices at a time."""
-    cdef char *rows = thread_buffer(GATHERED_BUFFER)
-    cdef char *columns = thread_buffer(SPARE_BUFFER)
-    cdef Py_ssize_t row = all.length * <Py_ssize_t> sizeof(real)
-    cdef Py_ssize_t step = LANES * <Py_ssize_t> sizeof(real)
-    cdef Py_ssize_t first = 0, offset, size
-    cdef CrossEntropySlices tile = all[0]
-    cdef Elements elements = reals(all.length, sizeof(real))
+cdef void cross_entropy_lane(
+    const CrossEntropySlices *all, const Panel *panel, Py_ssize_t first, Py_ssize_t lane, int64_t index, char *scratch,
+    char *spare,
+) noexcept nogil:
+    """A slice out of the ordinary, within the tile."""
+    cdef CrossEntropySlices alone = all[0]
+    cdef Elements elements = reals(all.length, panel.x_step)
     cdef Slices logits
-    tile.x = rows
-    tile.grad = rows if all.grad != NULL else NULL
-    tile.x_next = tile.grad_next = row
-    tile.x_elements = tile.grad_elements = &elements
-    memset(columns, 0, all.length * step)
-    while first < all.count:
-        tile.count = min(all.count - first, LANES)
-        tile.target = all.target + first * all.target_next
-        tile.loss = all.loss + first * all.loss_next
-        offset = first * <Py_ssize_t> sizeof(real)
-        size = tile.count * <Py_ssize_t> sizeof(real)
-        copy_columns(all.x + offset, all.x_elements.strides[0], columns, step, all.length, size)
-        rows_from_columns(columns, step, tile.count, all.length, rows, row)
-        logits = logits_of(&tile)
-        cross_entropy_groups(&tile, &logits, scratch, spare)
+    alone.x = panel.x + lane * <Py_ssize_t> sizeof(real)
+    alone.grad = panel.out + lane * <Py_ssize_t> sizeof(real) if all.grad != NULL else NULL
+    alone.x_elements = alone.grad_elements = &elements
+    alone.target = all.target + (first + lane) * all.target_next
+    alone.loss = all.loss + (first + lane) * all.loss_next
+    logits = logits_of(&alone)
+    cross_entropy_slice(&alone, &logits, 0, index, scratch, spare)
+
+
+cdef inline void cross_entropy_panel(
+    const CrossEntropySlices *all, const Panel *panel, Py_ssize_t first, char *scratch, char *spare
+) noexcept nogil:
+    """The slices from `first` on, in the lanes of a tile. The gradient is left in panel.out."""
+    cdef int64_t[MOST_LANES] indices
+    cdef real[MOST_LANES] x, e, weight, losses
+    cdef totals sums, others, overs
+    cdef vreal at_target
+    cdef bint usual
+    cdef Py_ssize_t lane, offset
+    cdef Constants c
+    columns_max(panel, 1, True, &c)
+    c.shifts = shifts_to(c.top, 1)
+    if all_plain(&c, 1, 1):
+        sums = column_terms(panel, 0, True, c, EXPONENTIALS, True)
+    else:
+        sums = column_terms(panel, 0, True, c, EXPONENTIALS, False)
+    others = others_beside(panel, 0, &c, &sums)
+    overs = totals_log1p(&others)
+    c.r = totals_reciprocals(&sums)
+    c.factor = v_set(<real> all.grad_factor)
+    for lane in range(LANES):
+        indices[lane] = index_of(all, first + lane) if lane < panel.lanes else 0
+        weight[lane] = 1
+        offset = max(0, indices[lane]) * panel.x_step + lane * <Py_ssize_t> sizeof(real)
+        memcpy(&x[lane], panel.x + offset, sizeof(real))
+        memcpy(&e[lane], panel.out + offset, sizeof(real))
+        if all.weight != NULL and indices[lane] >= 0:
+            weight[lane] = real_element(all.weight, all.weight_elements, indices[lane])
+    at_target = v_load(x)
+    c.coefficient = v_load(weight)
+    v_store(losses, totals_minus(&overs, v_sub(at_target, c.top)))
+    if all.grad != NULL:
+        columns_finish(panel, 1, True, &c, CROSS_ENTROPY_GRADIENT, True)
+        at_target = totals_missing(
+            &others, reciprocals_times(c.r, v_load(e)), v_where_equal(at_target, c.top, v_set(1)), c.coefficient,
+            all.grad_factor)
+    for lane in range(panel.lanes):
+        usual = indices[lane] >= 0 and has_softmax(v_lane(&c.top, lane)) and is_finite(weight[lane])
+        if not (usual and is_number(totals_at(&overs, lane))):
+            cross_entropy_lane(all, panel, first, lane, indices[lane], scratch, spare)
+            continue
+        write_result(
+            weight[lane] * losses[lane] if weight[lane] != 0 else 0, all.loss + (first + lane) * all.loss_next,
+            all.loss_kind)
         if all.grad != NULL:
-            columns_from_rows(rows, row, tile.count, all.length, columns, step)
-            copy_columns(columns, step, all.grad + offset, all.grad_elements.strides[0], all.length, size)
-        first += tile.count
+            memcpy(
+                panel.out + indices[lane] * panel.out_step + lane * <Py_ssize_t> sizeof(real),
+                <const real *> &at_target + lane, sizeof(real))
+
+
+cdef void cross_entropy_tiles(
+    const CrossEntropySlices *all, bint of_rows, char *scratch, char *spare
+) noexcept nogil:
+    """Slices that suit_cross_entropy_tiles, a vector of them at a time."""
+    cdef char *x = thread_buffer(GATHERED_BUFFER)
+    cdef char *e = thread_buffer(SPARE_BUFFER)
+    cdef Py_ssize_t step = LANES * <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t first = 0, size
+    cdef Panel panel
+    panel.x = x
+    panel.y = NULL
+    panel.out = e
+    panel.length = all.length
+    panel.x_step = panel.out_step = step
+    panel.y_step = 0
+    panel.all = NULL
+    memset(x, 0, all.length * step)
+    while first < all.count:
+        panel.slices = panel.lanes = min(all.count - first, LANES)
+        size = panel.lanes * <Py_ssize_t> sizeof(real)
+        if of_rows:
+            columns_from_rows(all.x + first * all.x_next, all.x_next, panel.lanes, all.length, x, step)
+        else:
+            copy_columns(all.x + first * all.x_next, all.x_elements.strides[0], x, step, all.length, size)
+        cross_entropy_panel(all, &panel, first, scratch, spare)
+        if all.grad != NULL and of_rows:
+            rows_from_columns(e, step, panel.lanes, all.length, all.grad + first * all.grad_next, all.grad_next)
+        elif all.grad != NULL:
+            copy_columns(e, step, all.grad + first * all.grad_next, all.grad_elements.strides[0], all.length, size)
+        first += panel.lanes
 
 
 cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
@@ -404,10 +484,12 @@ cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
     cdef Slices logits = logits_of(all)
     cdef int64_t index
     cdef Py_ssize_t i
-    if are_usual(all):
+    if suit_cross_entropy_tiles(all, True):
+        cross_entropy_tiles(all, True, scratch, spare)
+    elif are_usual(all):
         cross_entropy_groups(all, &logits, scratch, spare)
-    elif are_usual_columns(all):
-        cross_entropy_columns(all, scratch, spare)
+    elif suit_cross_entropy_tiles(all, False):
+        cross_entropy_tiles(all, False, scratch, spare)
     else:
         for i in range(all.count):
             index = index_of(all, i) if all.target_elements == NULL else 0

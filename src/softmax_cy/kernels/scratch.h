@@ -28,6 +28,11 @@ enum buffer {
 static _Thread_local char buffers[BUFFERS][BLOCK_BYTES + BETWEEN_BUFFERS] __attribute__((aligned(CACHE_LINE)));
 
 /* BLOCK_BYTES of this thread, from the beginning of a cache line on: no vector in it straddles two lines. */
-INLINE char *thread_buffer(enum buffer which) { return buffers[which]; }
+INLINE char *thread_buffer(enum buffer which) {
+    char *buffer = buffers[which];
+    /* Or gcc looks the address up again, by a call, wherever it is used. */
+    __asm__("" : "+r"(buffer));
+    return buffer;
+}
 
 #endif

@@ -136,6 +136,8 @@ cdef extern from "sums.h" nogil:
     total totals_at(const totals *t, Py_ssize_t lane)
     total total_log1p(total t)
     total total_over(total t, double by)
+    vreal totals_minus(const totals *t, vreal b)
+    vreal totals_missing(const totals *others, vreal p, vreal at_top, vreal weight, double factor)
     real product_plus_total(double a, double b, total t)
     reciprocal total_reciprocal(total t)
     reciprocals totals_reciprocals(const totals *t)

@@ -362,7 +362,18 @@ INLINE doubles doubles_select(longs yes, doubles a, doubles b) {
 
 /* a * b - product, where product is a * b rounded, and none of them is very large. */
 INLINE doubles doubles_product_error(doubles a, doubles b, doubles product) {
-#if HAS_FMA
+#if HAS_FMA && defined(__AVX512F__)
+    return _mm512_fmsub_pd(a, b, product);
+#elif HAS_FMA && defined(__AVX__)
+    __m256d x[2], y[2], z[2];
+    memcpy(x, &a, sizeof x);
+    memcpy(y, &b, sizeof y);
+    memcpy(z, &product, sizeof z);
+    for (int half = 0; half < 2; half++)
+        x[half] = _mm256_fmsub_pd(x[half], y[half], z[half]);
+    memcpy(&a, x, sizeof x);
+    return a;
+#elif HAS_FMA
     for (int j = 0; j < WIDE_LANES; j++)
         a[j] = __builtin_fma(a[j], b[j], -product[j]);
     return a;
@@ -466,6 +477,38 @@ INLINE real product_plus_total(double a, double b, total t) {
         return one_nan((real)product);
     TWO_SUM(double, hi, error, product, t.hi);
     return one_nan((real)(hi + (error + (product_error(a, b, product) + t.lo))));
+}
+
+/* Each t - b, rounded once to a real: product_plus_total(-1, b, t) where nothing is infinite. */
+INLINE vreal totals_minus(const totals *t, vreal b) {
+    typedef real reals __attribute__((vector_size(WIDE_LANES * sizeof(real))));
+    vreal result;
+    for (int start = 0; start < LANES; start += WIDE_LANES) {
+        doubles t_hi, t_lo, minus_b = -doubles_of(b, start);
+        memcpy(&t_hi, t->hi + start, sizeof t_hi);
+        memcpy(&t_lo, t->lo + start, sizeof t_lo);
+        TWO_SUM(doubles, hi, error, minus_b, t_hi);
+        reals rounded = __builtin_convertvector(hi + (error + t_lo), reals);
+        memcpy((char *)&result + start * (ptrdiff_t)sizeof(real), &rounded, sizeof rounded);
+    }
+    return result;
+}
+
+/* Each 1 - p, for p = 1 / (1 + others) where `at_top` is not 0: there with all the digits of others. In doubles, times
+ * -weight * factor. */
+INLINE vreal totals_missing(const totals *others, vreal p, vreal at_top, vreal weight, double factor) {
+    typedef real reals __attribute__((vector_size(WIDE_LANES * sizeof(real))));
+    vreal result;
+    for (int start = 0; start < LANES; start += WIDE_LANES) {
+        doubles hi, lo;
+        memcpy(&hi, others->hi + start, sizeof hi);
+        memcpy(&lo, others->lo + start, sizeof lo);
+        hi += lo;
+        doubles rest = doubles_select(doubles_of(at_top, start) != 0, hi / (1 + hi), 1 - doubles_of(p, start));
+        reals rounded = __builtin_convertvector(factor * (0 - doubles_of(weight, start) * rest), reals);
+        memcpy((char *)&result + start * (ptrdiff_t)sizeof(real), &rounded, sizeof rounded);
+    }
+    return v_one_nan(result);
 }
 
 /* From raised to what it stands for: exact, or one rounding into the subnormal numbers. */
