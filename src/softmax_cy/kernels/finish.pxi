@@ -94,11 +94,19 @@ cdef inline void finish(
     ends.second = result_of_all(x + last, y + last, c, operation)
     ends.first = result_of_all(x, y, c, operation) if i else ends.second
     if stream and <uintptr_t> (q + i) % CACHE_LINE == 0:
+        # But a line that has been streamed would have to be fetched for it.
+        v_store_first(q, ends.first, i)
         while i + 2 * LANES <= count:
             both = results_of_two(x + i, y + i, c, operation)
             v_stream(q + i, both.first)
             v_stream(q + i + LANES, both.second)
             i += 2 * LANES
+        if i + LANES <= count:
+            v_stream(q + i, result_of_all(x + i, y + i, c, operation))
+            i += LANES
+        if i < count:
+            v_store_first(q + i, result_of_first(x + i, y + i, count - i, c, operation), count - i)
+        return
     while i + 2 * LANES <= count:
         both = results_of_two(x + i, y + i, c, operation)
         v_store(q + i, both.first)
