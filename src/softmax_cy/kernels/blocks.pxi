@@ -149,6 +149,8 @@ cdef inline void scatter(
     """The way back: reals in scratch, which is lost, to elements."""
     if elements.kind == KIND_REAL:
         scatter_raw(scratch, sizeof(real), slice_, elements, start, count, sizeof(real))
+    elif elements.ndim == 1 and elements.strides[0] == 2:
+        narrow(scratch, elements.kind, slice_ + 2 * start, count)
     else:
         narrow(scratch, elements.kind, scratch, count)
         scatter_raw(scratch, 2, slice_, elements, start, count, 2)

@@ -1,6 +1,7 @@
 /* Elements of any kind to reals, and reals to 16-bit floats.
  *
- * Only the float kernels have 16-bit results. A 16-bit float is taken apart with integer operations that any instruction set has and that compilers turn into vectors.
+ * Only the float kernels have 16-bit results. Where nothing better is at hand a 16-bit float is taken apart with
+ * integer operations that any instruction set has and that compilers turn into vectors.
  */
 #ifndef SOFTMAX_CY_CONVERT_H
 #define SOFTMAX_CY_CONVERT_H
@@ -49,97 +50,133 @@ INLINE chunk_of_32_bits chunk_to_bfloat(chunk_of_32_bits bits) {
     return chunk_select((chunk_of_32_bits)((bits & 0x7fffffff) > 0x7f800000), bits >> 16 | 0x40, rounded);
 }
 
+/* CHUNK elements of one kind to another, at any address: loaded before anything is stored. Where the hardware converts,
+ * it does so to the same bits; its conversion to bfloat16 does not (it flushes subnormal numbers to 0). */
+
+INLINE void floats_from_halves(const char *from, char *to) {
 #if defined(__AVX512F__)
-/* The hardware's own, to the same bits. */
-INLINE chunk_of_floats floats_from_halves(chunk_of_16_bits halves) {
-    return (chunk_of_floats)_mm512_cvtph_ps((__m256i)halves);
-}
-
-INLINE chunk_of_16_bits halves_from_floats(chunk_of_32_bits bits) {
-    return (chunk_of_16_bits)_mm512_cvtps_ph((__m512)bits, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
+    _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)));
 #elif defined(__F16C__)
-INLINE chunk_of_floats floats_from_halves(chunk_of_16_bits halves) {
-    __m128i eight[2];
-    __m256 floats[2];
-    chunk_of_floats all;
-    memcpy(eight, &halves, sizeof eight);
-    floats[0] = _mm256_cvtph_ps(eight[0]);
-    floats[1] = _mm256_cvtph_ps(eight[1]);
-    memcpy(&all, floats, sizeof all);
-    return all;
-}
-
-INLINE chunk_of_16_bits halves_from_floats(chunk_of_32_bits bits) {
-    __m256 floats[2];
-    __m128i eight[2];
-    chunk_of_16_bits all;
-    memcpy(floats, &bits, sizeof floats);
-    eight[0] = _mm256_cvtps_ph(floats[0], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    eight[1] = _mm256_cvtps_ph(floats[1], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    memcpy(&all, eight, sizeof all);
-    return all;
-}
+    __m256 low = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
+    __m256 high = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from + 1));
+    _mm256_storeu_ps((float *)to, low);
+    _mm256_storeu_ps((float *)to + 8, high);
 #else
-INLINE chunk_of_floats floats_from_halves(chunk_of_16_bits halves) {
-    return (chunk_of_floats)chunk_from_half(__builtin_convertvector(halves, chunk_of_32_bits));
+    chunk_of_16_bits halves;
+    memcpy(&halves, from, sizeof halves);
+    chunk_of_32_bits floats = chunk_from_half(__builtin_convertvector(halves, chunk_of_32_bits));
+    memcpy(to, &floats, sizeof floats);
+#endif
 }
 
-INLINE chunk_of_16_bits halves_from_floats(chunk_of_32_bits bits) {
-    return __builtin_convertvector(chunk_to_half(bits), chunk_of_16_bits);
+INLINE void floats_from_bfloats(const char *from, char *to) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from));
+    __m256i high = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from + 1));
+    _mm256_storeu_si256((__m256i *)to, _mm256_slli_epi32(low, 16));
+    _mm256_storeu_si256((__m256i *)to + 1, _mm256_slli_epi32(high, 16));
+#else
+    chunk_of_16_bits bfloats;
+    memcpy(&bfloats, from, sizeof bfloats);
+    chunk_of_32_bits floats = __builtin_convertvector(bfloats, chunk_of_32_bits) << 16;
+    memcpy(to, &floats, sizeof floats);
+#endif
+}
+
+INLINE void halves_from_floats(const char *from, char *to) {
+#if defined(__AVX512F__)
+    enum { ROUNDING = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
+    _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph(_mm512_loadu_ps(from), ROUNDING));
+#elif defined(__F16C__)
+    enum { ROUNDING = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
+    __m128i low = _mm256_cvtps_ph(_mm256_loadu_ps((const float *)from), ROUNDING);
+    __m128i high = _mm256_cvtps_ph(_mm256_loadu_ps((const float *)from + 8), ROUNDING);
+    _mm_storeu_si128((__m128i *)to, low);
+    _mm_storeu_si128((__m128i *)to + 1, high);
+#else
+    chunk_of_32_bits floats;
+    memcpy(&floats, from, sizeof floats);
+    chunk_of_16_bits halves = __builtin_convertvector(chunk_to_half(floats), chunk_of_16_bits);
+    memcpy(to, &halves, sizeof halves);
+#endif
+}
+
+#if defined(__AVX2__)
+INLINE __m256i eight_to_bfloat(__m256i from) {
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(from, 16), _mm256_set1_epi32(1));
+    __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(from, _mm256_set1_epi32(0x7fff)), odd);
+    __m256 nan = _mm256_cmp_ps((__m256)from, (__m256)from, _CMP_UNORD_Q);
+    __m256i quiet = _mm256_or_si256(from, _mm256_set1_epi32(0x400000));
+    return _mm256_srli_epi32((__m256i)_mm256_blendv_ps((__m256)rounded, (__m256)quiet, nan), 16);
 }
 #endif
 
-INLINE chunk_of_floats floats_from_bfloats(chunk_of_16_bits bfloats) {
-    return (chunk_of_floats)(__builtin_convertvector(bfloats, chunk_of_32_bits) << 16);
+INLINE void bfloats_from_floats(const char *from, char *to) {
+#if defined(__AVX512F__)
+    __m512i bits = _mm512_loadu_si512(from), odd = _mm512_and_epi32(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    __mmask16 nan = _mm512_cmp_ps_mask((__m512)bits, (__m512)bits, _CMP_UNORD_Q);
+    rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
+    _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+#elif defined(__AVX2__)
+    __m256i low = eight_to_bfloat(_mm256_loadu_si256((const __m256i *)from));
+    __m256i high = eight_to_bfloat(_mm256_loadu_si256((const __m256i *)from + 1));
+    /* Packed half by half, and put in order. */
+    _mm256_storeu_si256((__m256i *)to, _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8));
+#else
+    chunk_of_32_bits floats;
+    memcpy(&floats, from, sizeof floats);
+    chunk_of_16_bits bfloats = __builtin_convertvector(chunk_to_bfloat(floats), chunk_of_16_bits);
+    memcpy(to, &bfloats, sizeof bfloats);
+#endif
 }
 
-INLINE chunk_of_16_bits bfloats_from_floats(chunk_of_32_bits bits) {
-    return __builtin_convertvector(chunk_to_bfloat(bits), chunk_of_16_bits);
-}
-
-/* Reads and writes CHUNK elements, or as many as are left: no byte beyond them. */
-#define EACH_CHUNK(FROM, TO, STATEMENT)                                                                               \
+/* Reads and writes CHUNK elements, or as many as are left: no byte beyond them. CONVERT(from, to) takes a chunk. */
+#define EACH_CHUNK(FROM_BYTES, TO_BYTES, CONVERT)                                                                     \
     for (ptrdiff_t i = 0; i < count; i += CHUNK) {                                                                    \
-        size_t some = (size_t)(count - i < CHUNK ? count - i : CHUNK);                                                \
-        FROM before;                                                                                                  \
-        TO after;                                                                                                     \
-        if (some == CHUNK) {                                                                                          \
-            memcpy(&before, from + i * (ptrdiff_t)(sizeof before / CHUNK), sizeof before);                            \
-            STATEMENT                                                                                                 \
-            memcpy(to + i * (ptrdiff_t)(sizeof after / CHUNK), &after, sizeof after);                                 \
+        if (count - i >= CHUNK) {                                                                                     \
+            CONVERT(from + i * (FROM_BYTES), to + i * (TO_BYTES));                                                    \
         } else {                                                                                                      \
-            memset(&before, 0, sizeof before);                                                                        \
-            memcpy(&before, from + i * (ptrdiff_t)(sizeof before / CHUNK), some * (sizeof before / CHUNK));           \
-            STATEMENT                                                                                                 \
-            memcpy(to + i * (ptrdiff_t)(sizeof after / CHUNK), &after, some * (sizeof after / CHUNK));                \
+            char before[CHUNK * (FROM_BYTES)] = {0}, after[CHUNK * (TO_BYTES)];                                       \
+            memcpy(before, from + i * (FROM_BYTES), (size_t)(count - i) * (FROM_BYTES));                              \
+            CONVERT(before, after);                                                                                   \
+            memcpy(to + i * (TO_BYTES), after, (size_t)(count - i) * (TO_BYTES));                                     \
         }                                                                                                             \
     }                                                                                                                 \
     return;
 
-typedef real chunk_of_reals __attribute__((vector_size(CHUNK * sizeof(real))));
-
-#define FLOATS_FROM(CONVERT)                                                                                          \
-    EACH_CHUNK(chunk_of_16_bits, chunk_of_reals,                                                                      \
-               after = __builtin_convertvector(CONVERT(before), chunk_of_reals);)
-#define FLOATS_TO(CONVERT)                                                                                            \
-    EACH_CHUNK(chunk_of_32_bits, chunk_of_16_bits, after = CONVERT(before);)
-#define NUMBERS_FROM(TYPE, TRUTH)                                                                                          \
-    {                                                                                                                 \
-        struct {                                                                                                      \
-            TYPE at[CHUNK];                                                                                           \
-        } before;                                                                                                     \
-        EACH_CHUNK(__typeof__(before), chunk_of_reals,                                                                \
-                   for (int j = 0; j < CHUNK; j++) after[j] = (real)(TRUTH before.at[j]);)                             \
+#if SOFTMAX_CY_REAL_BITS == 32
+#define REALS_FROM(KIND) EACH_CHUNK(2, 4, floats_from_##KIND)
+#else
+#define DOUBLES_FROM(NAME, CONVERT)                                                                               \
+    INLINE void NAME(const char *from, char *to) {                                                                    \
+        float floats[CHUNK];                                                                                          \
+        double wide[CHUNK];                                                                                           \
+        CONVERT(from, (char *)floats);                                                                                \
+        for (int j = 0; j < CHUNK; j++)                                                                               \
+            wide[j] = floats[j];                                                                                      \
+        memcpy(to, wide, sizeof wide);                                                                                \
     }
+DOUBLES_FROM(doubles_from_halves, floats_from_halves)
+DOUBLES_FROM(doubles_from_bfloats, floats_from_bfloats)
+#define REALS_FROM(KIND) EACH_CHUNK(2, 8, doubles_from_##KIND)
+#endif
+#define NUMBERS_FROM(TYPE, TRUTH)                                                                                     \
+    for (ptrdiff_t i = 0; i < count; i++) {                                                                           \
+        TYPE number;                                                                                                  \
+        memcpy(&number, from + i * (ptrdiff_t)sizeof number, sizeof number);                                          \
+        real converted = (real)(TRUTH number);                                                                        \
+        memcpy(to + i * (ptrdiff_t)sizeof converted, &converted, sizeof converted);                                   \
+    }                                                                                                                 \
+    return;
 
 /* `count` elements side by side, in the byte order of the machine, to reals. */
-static void widen(const char *from, int kind, char *to, ptrdiff_t count) {
+static void widen(const char *restrict from, int kind, char *restrict to, ptrdiff_t count) {
     switch (kind & ~KIND_SWAPPED) {
     case KIND_FLOAT16:
-        FLOATS_FROM(floats_from_halves)
+        REALS_FROM(halves)
     case KIND_BFLOAT16:
-        FLOATS_FROM(floats_from_bfloats)
+        REALS_FROM(bfloats)
     case KIND_FLOAT32:
         NUMBERS_FROM(float, )
     case KIND_FLOAT64:
@@ -169,9 +206,9 @@ static void widen(const char *from, int kind, char *to, ptrdiff_t count) {
 static void narrow(const char *from, int kind, char *to, ptrdiff_t count) {
 #if SOFTMAX_CY_REAL_BITS == 32
     if (kind == KIND_FLOAT16) {
-        FLOATS_TO(halves_from_floats)
+        EACH_CHUNK(4, 2, halves_from_floats)
     }
-    FLOATS_TO(bfloats_from_floats)
+    EACH_CHUNK(4, 2, bfloats_from_floats)
 #else
     (void)from, (void)kind, (void)to, (void)count; /* only float kernels have 16-bit results */
 #endif
