@@ -479,16 +479,18 @@ INLINE real product_plus_total(double a, double b, total t) {
     return one_nan((real)(hi + (error + (product_error(a, b, product) + t.lo))));
 }
 
-/* Each t - b, rounded once to a real: product_plus_total(-1, b, t) where nothing is infinite. */
+/* Each t - b, rounded once to a real: product_plus_total(-1, b, t). */
 INLINE vreal totals_minus(const totals *t, vreal b) {
     typedef real reals __attribute__((vector_size(WIDE_LANES * sizeof(real))));
     vreal result;
     for (int start = 0; start < LANES; start += WIDE_LANES) {
         doubles t_hi, t_lo, minus_b = -doubles_of(b, start);
+        longs exponent = (longs){0} + 0x7ff0000000000000, is_finite = ((longs)minus_b & exponent) != exponent;
+        doubles finite = doubles_select(is_finite, minus_b, (doubles){0});
         memcpy(&t_hi, t->hi + start, sizeof t_hi);
         memcpy(&t_lo, t->lo + start, sizeof t_lo);
-        TWO_SUM(doubles, hi, error, minus_b, t_hi);
-        reals rounded = __builtin_convertvector(hi + (error + t_lo), reals);
+        TWO_SUM(doubles, hi, error, finite, t_hi);
+        reals rounded = __builtin_convertvector(doubles_select(is_finite, hi + (error + t_lo), minus_b), reals);
         memcpy((char *)&result + start * (ptrdiff_t)sizeof(real), &rounded, sizeof rounded);
     }
     return result;
