@@ -241,18 +241,52 @@ cdef inline bint are_usual(const CrossEntropySlices *all) noexcept nogil:
     )
 
 
-cdef struct Target:
-    # Of one slice.
-    bint usual              # the index is one, the logits have a softmax, the weight is finite
-    int64_t index
-    real x
-    real weight
+cdef struct Targets:
+    # Of the slices in the lanes of a vector.
+    int64_t[MOST_LANES] index
+    bint[MOST_LANES] usual          # the index is one, the logits have a softmax, the weight is finite
+    real[MOST_LANES] x              # at the index
+    real[MOST_LANES] exponential
+    real[MOST_LANES] weight
+    real[MOST_LANES] loss
+    real[MOST_LANES] gradient       # at the index
+
+
+cdef inline void set_target(
+    Targets *targets, Py_ssize_t lane, const CrossEntropySlices *all, int64_t index, real top, const char *x,
+    Py_ssize_t x_step,
+) noexcept nogil:
+    targets.index[lane] = index
+    targets.usual[lane] = index >= 0 and has_softmax(top)
+    targets.x[lane] = top
+    targets.exponential[lane] = RAISE
+    targets.weight[lane] = 1
+    if targets.usual[lane]:
+        memcpy(&targets.x[lane], x + index * x_step, sizeof(real))
+        if all.weight != NULL:
+            targets.weight[lane] = real_element(all.weight, all.weight_elements, index)
+            targets.usual[lane] = is_finite(targets.weight[lane])
+
+
+cdef inline void finish_targets(
+    Targets *targets, const CrossEntropySlices *all, vreal top, reciprocals r, const totals *others,
+    const totals *overs,
+) noexcept nogil:
+    """The losses, and the gradients at the targets."""
+    cdef vreal x = v_load(targets.x), weight = v_load(targets.weight)
+    # x - top is exact, or far from 0: then half an ulp of it is half an ulp of the loss.
+    cdef vreal loss = v_mul(weight, totals_minus(overs, v_sub(x, top)))
+    v_store(targets.loss, v_where_unequal(weight, v_set(0), loss))
+    if all.grad != NULL:
+        v_store(targets.gradient, totals_missing(
+            others, reciprocals_times(r, v_load(targets.exponential)), v_where_equal(x, top, v_set(1)), weight,
+            all.grad_factor))
 
 
 cdef void cross_entropy_groups(
     const CrossEntropySlices *all, const Slices *logits, char *scratch, char *spare
 ) noexcept nogil:
-    """Slices that are_usual, in groups: one logarithm, a slice a lane, for all of a group."""
+    """Slices that are_usual, in groups: what a slice needs once is done for a slice a lane."""
     cdef Py_ssize_t length = all.length
     cdef Py_ssize_t row = length * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row))
@@ -262,82 +296,67 @@ cdef void cross_entropy_groups(
     cdef const char *x
     cdef char *grad
     cdef char *kept = NULL
-    cdef Target[MOST_LANES] targets
-    cdef Target target
-    cdef real[MOST_LANES] tops
+    cdef Targets targets
+    cdef int64_t index
+    cdef vreal[MOST_LANES] maxima
+    cdef vreal tops
     cdef Shifts shifts
-    cdef Shift shift
     cdef vsum[MOST_LANES] terms
     cdef totals sums = totals_harmless(), others, overs
     cdef Soon soon
-    cdef reciprocals rs
-    cdef LogSum sum_
+    cdef reciprocals r
     cdef Slice s
-    cdef reciprocal r
-    cdef real loss, exponential
-    cdef double p
     cdef Constants constants
     constants.factor = v_set(<real> all.grad_factor)
+    for i in range(LANES):
+        maxima[i] = v_set(0)
+        set_target(&targets, i, all, IGNORED, 0, NULL, 0)    # lanes without a slice
     while first < all.count:
         count = min(size, all.count - first)
-        for i in range(LANES):
-            tops[i] = 0
-            if i < count:
-                x = all.x + (first + i) * all.x_next
-                target.index = index_of(all, first + i)
-                tops[i] = block_max(x, length, -INFINITY)
-                target.usual = target.index >= 0 and has_softmax(tops[i])
-                if target.usual:
-                    target.x = real_element(x, all.x_elements, target.index)
-                    target.weight = 1
-                    if all.weight != NULL:
-                        target.weight = real_element(all.weight, all.weight_elements, target.index)
-                        target.usual = is_finite(target.weight)
-                if not target.usual:
-                    cross_entropy_slice(all, logits, first + i, target.index, scratch, spare)
-                targets[i] = target
-        shifts = shifts_to(v_load(tops), 1)
         for i in range(count):
-            if not targets[i].usual:
-                continue
+            maxima[i] = block_maxima(all.x + (first + i) * all.x_next, length, -INFINITY)
+        tops = v_max_across_each(maxima, count)
+        for i in range(count):
             x = all.x + (first + i) * all.x_next
-            shift = shift_at(&shifts, i)
-            soon = what_follows(x, length)
-            kept = scratch + i * row if in_scratch else all.grad + (first + i) * all.grad_next
-            terms[i] = short_exponentials(x, kept, length, shift, EXPONENTIALS, soon)
+            index = index_of(all, first + i)
+            set_target(&targets, i, all, index, v_lane(&tops, i), x, sizeof(real))
+            if not targets.usual[i]:
+                cross_entropy_slice(all, logits, first + i, targets.index[i], scratch, spare)
+        shifts = shifts_to(tops, 1)
         for i in range(count):
             # What is harmless, and so large that nobody looks for its others.
-            totals_set(&sums, i, vsum_total(terms[i]) if targets[i].usual else total_of(4 * RAISE))
-        others = group_others(&sums, all.x + first * all.x_next, all.x_next, count, length, &shifts, v_load(tops))
-        overs = totals_log1p(&others)
-        rs = totals_reciprocals(&sums)
-        for i in range(count):
-            if not targets[i].usual:
+            terms[i] = vsum_harmless()
+            if not targets.usual[i]:
                 continue
-            target = targets[i]
-            sum_.top = tops[i]
-            sum_.others = totals_at(&others, i)
-            sum_.over = totals_at(&overs, i)
-            if not is_number(sum_.over):
+            x = all.x + (first + i) * all.x_next
+            soon = what_follows(x, length)
+            kept = scratch + i * row if in_scratch else all.grad + (first + i) * all.grad_next
+            terms[i] = vsum_without_seed(
+                short_exponentials(x, kept, length, shift_at(&shifts, i), EXPONENTIALS, soon))
+            memcpy(
+                &targets.exponential[i], kept + targets.index[i] * <Py_ssize_t> sizeof(real), sizeof(real))
+        for i in range(count, LANES):
+            terms[i] = vsum_harmless()
+        totals_set_each(&sums, terms, count)
+        others = group_others(&sums, all.x + first * all.x_next, all.x_next, count, length, &shifts, tops)
+        overs = totals_log1p(&others)
+        r = totals_reciprocals(&sums)
+        finish_targets(&targets, all, tops, r, &others, &overs)
+        for i in range(count):
+            if not targets.usual[i]:
+                continue
+            if not is_number(totals_at(&overs, i)):
                 s = slice_at(logits, first + i)
                 deliver_everywhere(all, &s, NAN, all.loss + (first + i) * all.loss_next, scratch)
                 continue
-            loss = 0
-            if target.weight != 0:
-                loss = rounded_sum(target.weight, target.x - sum_.top, sum_.over)
-            write_result(loss, all.loss + (first + i) * all.loss_next, all.loss_kind)
+            write_result(targets.loss[i], all.loss + (first + i) * all.loss_next, all.loss_kind)
             if all.grad != NULL:
                 grad = all.grad + (first + i) * all.grad_next
-                r = reciprocal_at(&rs, i)
                 kept = scratch + i * row if in_scratch else grad
-                exponential = real_element(kept, all.grad_elements, target.index)
-                p = v_first(reciprocals_times(reciprocal_in_all_lanes(r), v_set(exponential)))
-                constants.r = reciprocal_in_all_lanes(r)
-                constants.coefficient = v_set(target.weight)
+                constants.r = reciprocal_in_all_lanes(reciprocal_at(&r, i))
+                constants.coefficient = v_set(targets.weight[i])
                 finish(kept, NULL, grad, length, &constants, CROSS_ENTROPY_GRADIENT, False)
-                scatter_value(
-                    gradient_at_index(all, target.x, p, sum_, target.weight, target.weight), grad, all.grad_elements,
-                    target.index, 1)
+                memcpy(grad + targets.index[i] * <Py_ssize_t> sizeof(real), &targets.gradient[i], sizeof(real))
         first += count
 
 
@@ -399,12 +418,12 @@ cdef inline void cross_entropy_panel(
     const CrossEntropySlices *all, const Panel *panel, Py_ssize_t first, char *scratch, char *spare
 ) noexcept nogil:
     """The slices from `first` on, in the lanes of a tile. The gradient is left in panel.out."""
-    cdef int64_t[MOST_LANES] indices
-    cdef real[MOST_LANES] x, e, weight, losses
+    cdef Targets targets
     cdef totals sums, others, overs
-    cdef vreal at_target
-    cdef bint usual
-    cdef Py_ssize_t lane, offset
+    cdef const char *x
+    cdef char *e
+    cdef int64_t index
+    cdef Py_ssize_t lane
     cdef Constants c
     columns_max(panel, 1, True, &c)
     c.shifts = shifts_to(c.top, 1)
@@ -415,35 +434,26 @@ cdef inline void cross_entropy_panel(
     others = others_beside(panel, 0, &c, &sums)
     overs = totals_log1p(&others)
     c.r = totals_reciprocals(&sums)
-    c.factor = v_set(<real> all.grad_factor)
     for lane in range(LANES):
-        indices[lane] = index_of(all, first + lane) if lane < panel.lanes else 0
-        weight[lane] = 1
-        offset = max(0, indices[lane]) * panel.x_step + lane * <Py_ssize_t> sizeof(real)
-        memcpy(&x[lane], panel.x + offset, sizeof(real))
-        memcpy(&e[lane], panel.out + offset, sizeof(real))
-        if all.weight != NULL and indices[lane] >= 0:
-            weight[lane] = real_element(all.weight, all.weight_elements, indices[lane])
-    at_target = v_load(x)
-    c.coefficient = v_load(weight)
-    v_store(losses, totals_minus(&overs, v_sub(at_target, c.top)))
+        x = panel.x + lane * <Py_ssize_t> sizeof(real)
+        e = panel.out + lane * <Py_ssize_t> sizeof(real)
+        index = index_of(all, first + lane) if lane < panel.lanes else IGNORED
+        set_target(&targets, lane, all, index, v_lane(&c.top, lane), x, panel.x_step)
+        if targets.usual[lane]:
+            memcpy(&targets.exponential[lane], e + targets.index[lane] * panel.out_step, sizeof(real))
+    finish_targets(&targets, all, c.top, c.r, &others, &overs)
+    c.factor = v_set(<real> all.grad_factor)
+    c.coefficient = v_load(targets.weight)
     if all.grad != NULL:
         columns_finish(panel, 1, True, &c, CROSS_ENTROPY_GRADIENT, True)
-        at_target = totals_missing(
-            &others, reciprocals_times(c.r, v_load(e)), v_where_equal(at_target, c.top, v_set(1)), c.coefficient,
-            all.grad_factor)
     for lane in range(panel.lanes):
-        usual = indices[lane] >= 0 and has_softmax(v_lane(&c.top, lane)) and is_finite(weight[lane])
-        if not (usual and is_number(totals_at(&overs, lane))):
-            cross_entropy_lane(all, panel, first, lane, indices[lane], scratch, spare)
+        if not (targets.usual[lane] and is_number(totals_at(&overs, lane))):
+            cross_entropy_lane(all, panel, first, lane, targets.index[lane], scratch, spare)
             continue
-        write_result(
-            weight[lane] * losses[lane] if weight[lane] != 0 else 0, all.loss + (first + lane) * all.loss_next,
-            all.loss_kind)
+        write_result(targets.loss[lane], all.loss + (first + lane) * all.loss_next, all.loss_kind)
         if all.grad != NULL:
-            memcpy(
-                panel.out + indices[lane] * panel.out_step + lane * <Py_ssize_t> sizeof(real),
-                <const real *> &at_target + lane, sizeof(real))
+            e = panel.out + lane * <Py_ssize_t> sizeof(real)
+            memcpy(e + targets.index[lane] * panel.out_step, &targets.gradient[lane], sizeof(real))
 
 
 cdef void cross_entropy_tiles(
