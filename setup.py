@@ -38,6 +38,10 @@ TEST_VARIANTS = {"v4_on_v3": AVX2} if X86_64 else {}
 TEST_VARIANT_MACROS = {"v4_on_v3": [("SOFTMAX_CY_VECTOR_BYTES", "64")]}
 
 DEBUG = os.environ.get("SOFTMAX_CY_BUILD_DEBUG") == "1"
+# Instead of -O3, for what is no faster by that: a tenth smaller.
+SMALL = [] if DEBUG else ["-O2"]
+if X86_64:
+    VARIANTS["baseline"] = SMALL
 if os.environ.get("SOFTMAX_CY_BUILD_TEST_VARIANTS") == "1":
     VARIANTS |= TEST_VARIANTS
 else:
@@ -117,7 +121,7 @@ def face_extension(name):
         ],
         include_dirs=[str(KERNELS), str(INCLUDE)],
         depends=[str(path) for path in INCLUDE.glob("*.h")],
-        extra_compile_args=[*FLAGS],
+        extra_compile_args=[*FLAGS, *SMALL],
     )
 
 

@@ -335,7 +335,8 @@ cdef inline void columns_finish(
 cdef inline void softmax_panel(
     const Panel *panel, int width, bint whole, Constants *columns, real scale
 ) noexcept nogil:
-    cdef bint keep = all_plain(columns, width, scale)
+    # Slices that do not fill a vector have one loop, not two.
+    cdef bint keep = whole and all_plain(columns, width, scale)
     cdef totals sums
     cdef int v
     for v in range(width):
@@ -429,7 +430,7 @@ cdef inline bint product_panel(
         set_scales(&columns[v], <real> panel.all.scale, operation)
     if not are_plain(columns, width, panel.slices):
         return False
-    if operation == SOFTMAX_PRODUCT and panel.all.scale != 1:
+    if with_scale(panel.all, operation) != operation:
         columns_finish(panel, width, whole, columns, SCALED_SOFTMAX_PRODUCT, False)
     else:
         columns_finish(panel, width, whole, columns, operation, False)
@@ -456,6 +457,9 @@ cdef inline bint any_panel(
     cdef int v
     for v in range(width):
         columns[v].scale = scale
+    if not whole and is_product(operation):
+        # A few slices: by the row's way they take longer, and no code of their own.
+        return False
     if operation == SOFTMAX_PRODUCT:
         return product_panel(panel, width, whole, columns, SOFTMAX_PRODUCT)
     if operation == LOG_SOFTMAX_VJP:

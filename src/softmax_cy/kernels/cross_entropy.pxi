@@ -355,7 +355,7 @@ cdef void cross_entropy_groups(
                 kept = scratch + i * row if in_scratch else grad
                 constants.r = reciprocal_in_all_lanes(reciprocal_at(&r, i))
                 constants.coefficient = v_set(targets.weight[i])
-                finish(kept, NULL, grad, length, &constants, CROSS_ENTROPY_GRADIENT, False)
+                finish_short(kept, NULL, grad, length, &constants, CROSS_ENTROPY_GRADIENT, False)
                 memcpy(grad + targets.index[i] * <Py_ssize_t> sizeof(real), &targets.gradient[i], sizeof(real))
         first += count
 
@@ -427,10 +427,7 @@ cdef inline void cross_entropy_panel(
     cdef Constants c
     columns_max(panel, 1, True, &c)
     c.shifts = shifts_to(c.top, 1)
-    if all_plain(&c, 1, 1):
-        sums = column_terms(panel, 0, True, c, EXPONENTIALS, True)
-    else:
-        sums = column_terms(panel, 0, True, c, EXPONENTIALS, False)
+    sums = column_terms(panel, 0, True, c, EXPONENTIALS, False)
     others = others_beside(panel, 0, &c, &sums)
     overs = totals_log1p(&others)
     c.r = totals_reciprocals(&sums)

@@ -73,13 +73,10 @@ cdef inline two_vectors results_of_two(
     return both
 
 
-cdef inline void finish(
+cdef inline void finish_loop(
     const char *x_, const char *y_, char *out, Py_ssize_t count, const Constants *c, Operation operation, bint stream
 ) noexcept nogil:
-    """For `count` elements side by side, for SOFTMAX from their exponentials; x or y may be out itself.
-
-    y is for products alone.
-    """
+    """`operation` is a constant of the caller."""
     cdef const real *x = <const real *> x_
     cdef const real *y = <const real *> y_
     cdef real *q = <real *> out
@@ -119,3 +116,38 @@ cdef inline void finish(
         v_store(q, ends.first)
     if i < count:
         v_store(q + last, ends.second)
+
+
+cdef void finish(
+    const char *x, const char *y, char *out, Py_ssize_t count, const Constants *c, Operation operation, bint stream
+) noexcept nogil:
+    """For `count` elements side by side, for SOFTMAX from their exponentials; x or y may be out itself.
+
+    y is for products alone. A function, not an inline one: the loops are long, and many places use them.
+    """
+    if operation == SOFTMAX:
+        finish_loop(x, y, out, count, c, SOFTMAX, stream)
+    elif operation == LOG_SOFTMAX:
+        finish_loop(x, y, out, count, c, LOG_SOFTMAX, stream)
+    elif operation == SOFTMAX_PRODUCT:
+        finish_loop(x, y, out, count, c, SOFTMAX_PRODUCT, stream)
+    elif operation == SCALED_SOFTMAX_PRODUCT:
+        finish_loop(x, y, out, count, c, SCALED_SOFTMAX_PRODUCT, stream)
+    elif operation == LOG_SOFTMAX_VJP:
+        finish_loop(x, y, out, count, c, LOG_SOFTMAX_VJP, stream)
+    elif operation == LOG_SOFTMAX_JVP:
+        finish_loop(x, y, out, count, c, LOG_SOFTMAX_JVP, stream)
+    elif operation == CROSS_ENTROPY_GRADIENT:
+        finish_loop(x, y, out, count, c, CROSS_ENTROPY_GRADIENT, stream)
+    else:
+        finish_loop(x, y, out, count, c, MULTIPLE, stream)
+
+
+cdef inline void finish_short(
+    const char *x, const char *y, char *out, Py_ssize_t count, const Constants *c, Operation operation, bint stream
+) noexcept nogil:
+    """finish, for slices so short that a call would cost something. Not so without FMA. `operation` is a constant."""
+    if HAS_FMA:
+        finish_loop(x, y, out, count, c, operation, stream)
+    else:
+        finish(x, y, out, count, c, operation, stream)

@@ -206,7 +206,7 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
                 write_result(product_plus_total(group.tops[i], scale, some), out, slices.out_elements.kind)
             else:
                 constants = log_constants(group.tops[i], some, scale)
-                finish(
+                finish_short(
                     group.x + i * slices.x_next, NULL, out, length, &constants, LOG_SOFTMAX, slices.stream)
         first += group.count
         start_group(&group, slices, first, size)

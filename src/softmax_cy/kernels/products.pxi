@@ -341,15 +341,9 @@ cdef inline vreal product_of(vreal v, vreal y, const Constants *c, Operation ope
     return v if operation == LOG_SOFTMAX_JVP else v_mul(v_mul(y, v_set(c.y_scale)), v)
 
 
-cdef inline void finish_product(
-    const char *v, const char *y, char *out, Py_ssize_t count, const Constants *c, const Slices *all,
-    Operation operation, bint stream,
-) noexcept nogil:
-    """finish, of which products without a scale need less."""
-    if operation == SOFTMAX_PRODUCT and all.scale != 1:
-        finish(v, y, out, count, c, SCALED_SOFTMAX_PRODUCT, stream)
-    else:
-        finish(v, y, out, count, c, operation, stream)
+cdef inline Operation with_scale(const Slices *all, Operation operation) noexcept nogil:
+    """Products without a scale need less."""
+    return SCALED_SOFTMAX_PRODUCT if operation == SOFTMAX_PRODUCT and all.scale != 1 else operation
 
 
 cdef inline void product_slice(
@@ -395,7 +389,8 @@ cdef inline void product_slice(
         if contiguous(all.out_elements):
             target = out + start * <Py_ssize_t> sizeof(real)
         stream = all.stream and target != scratch
-        finish_product(<const char *> pair.v, <const char *> pair.y, target, count, &constants, all, operation, stream)
+        finish(
+            <const char *> pair.v, <const char *> pair.y, target, count, &constants, with_scale(all, operation), stream)
         if target == scratch:
             scatter(scratch, out, all.out_elements, start, count)
         start += count
@@ -529,6 +524,7 @@ cdef inline void product_groups(const Slices *all, char *scratch, Operation oper
     cdef Constants constants
     cdef ProductGroup group
     cdef Pair pair
+    cdef char *out
     group.all = all
     group.first = 0
     group.totals = totals_start()
@@ -546,9 +542,14 @@ cdef inline void product_groups(const Slices *all, char *scratch, Operation oper
             constants.centre = v_set(v_lane(&group.centre, i))
             set_sum(&constants, v_lane(&group.sum_, i), operation)
             pair = pair_of_group(&group, i)
-            finish_product(
-                <const char *> pair.v, <const char *> pair.y, all.out + (group.first + i) * all.out_next, all.length,
-                &constants, all, operation, all.stream)
+            out = all.out + (group.first + i) * all.out_next
+            if with_scale(all, operation) == operation:
+                finish_short(
+                    <const char *> pair.v, <const char *> pair.y, out, all.length, &constants, operation, all.stream)
+            else:
+                finish(
+                    <const char *> pair.v, <const char *> pair.y, out, all.length, &constants, SCALED_SOFTMAX_PRODUCT,
+                    all.stream)
         group.first += group.count
 
 

@@ -139,7 +139,7 @@ cdef void softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
             if has_softmax(group.tops[i]) and is_number(totals_at(&all_sums, i)):
                 kept = scratch + i * kept_next if in_scratch else group.out + i * slices.out_next
                 constants.r = reciprocal_in_all_lanes(reciprocal_at(&r, i))
-                finish(
+                finish_short(
                     kept, NULL, group.out + i * slices.out_next, length, &constants, SOFTMAX, slices.stream)
             else:
                 s = slice_at(slices, first + i)
