@@ -411,6 +411,31 @@ class SciPy(Peer):
         return returning(self.special.logsumexp, *buffers.inputs, case.axis)
 
 
+class ScikitLearn(Peer):
+    """The loss that scikit-learn's boosting and its logistic regression take."""
+
+    name = "scikit-learn"
+    package = "scikit-learn"
+    dtypes = ("float32", "float64")
+
+    def __init__(self) -> None:
+        from sklearn._loss import HalfMultinomialLoss
+
+        self.loss = HalfMultinomialLoss
+
+    def cross_entropy_and_grad(self, case: Case, buffers: Buffers) -> Run:
+        """Of the mean: each sample counts 1 / n."""
+        x, target = buffers.inputs
+        loss, target = self.loss(n_classes=case.shape[-1]), target.astype(x.dtype)
+        each, weight = np.empty(case.shape[0], x.dtype), np.full(case.shape[0], 1 / case.shape[0], x.dtype)
+
+        def compute() -> object:
+            loss.loss_gradient(target, x, weight, loss_out=each, gradient_out=buffers.out, n_threads=1)
+            return each.sum()
+
+        return Run(compute, lambda mean: (np.asarray(mean), buffers.out))
+
+
 class NumPy(Peer):
     """NumPy, by the functions in `plain`."""
 
@@ -525,7 +550,7 @@ class Again(SoftmaxCy):
 
 OURS = SoftmaxCy.name
 LIMIT = Limit.name
-OTHERS: tuple[type[Peer], ...] = (Torch, OneDNN, OnnxRuntime, Jax, SciPy, NumPy)
+OTHERS: tuple[type[Peer], ...] = (Torch, OneDNN, OnnxRuntime, Jax, SciPy, ScikitLearn, NumPy)
 
 
 def available(names: Sequence[str]) -> tuple[list[Peer], dict[str, str]]:

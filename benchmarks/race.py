@@ -104,7 +104,9 @@ class Report:
 
     def add(self, group: Group, outcomes: Sequence[Outcome]) -> report.Table:
         """A group is done."""
-        judged = verdicts(group, outcomes) if self.options.targets and not self.options.noise else []
+        judged = []
+        if self.options.targets and not self.options.noise:
+            judged = verdicts(group, outcomes, softmax_cy.show_config(mode="dicts")["variant"])
         self.verdicts += judged
         self.records.append(report.group_record(group, outcomes, judged))
         self.wrong += [

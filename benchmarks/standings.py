@@ -75,6 +75,6 @@ def judge(group: Group, outcomes: Sequence[Outcome], target: Target) -> Verdict:
     return Verdict(group, target, 1 / value if value and target.at_most else value, worst)
 
 
-def verdicts(group: Group, outcomes: Sequence[Outcome]) -> list[Verdict]:
-    """All targets of a group."""
-    return [judge(group, outcomes, target) for target in group.targets]
+def verdicts(group: Group, outcomes: Sequence[Outcome], variant: str) -> list[Verdict]:
+    """All targets of a group for the kernels of a variant."""
+    return [judge(group, outcomes, target) for target in group.targets_of(variant)]
