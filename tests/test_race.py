@@ -1,8 +1,8 @@
 """The benchmark instrument: every case is well-formed, and a wrong answer has no speed."""
 
 import json
-import re
 import math
+import re
 from pathlib import Path
 
 import numpy as np
