@@ -18,7 +18,7 @@ ENVIRONMENT_VARIABLE = "SOFTMAX_CY_VARIANT"
 
 def required_features(variant: str) -> set[str]:
     """What a CPU must have to run a variant."""
-    return {flag.removeprefix("-m") for flag in VARIANTS[variant]}
+    return {flag.removeprefix("-m") for flag in VARIANTS[variant] if flag.startswith("-m")}
 
 
 def runnable_variants() -> list[str]:

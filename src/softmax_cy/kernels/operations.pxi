@@ -1,13 +1,15 @@
 # What can be done to slices with the same walks: constants that inline functions are given.
 
 cdef enum Operation:
+    # Of kernels: tools/bits_server.pxi counts on the order.
     SOFTMAX
     LOG_SOFTMAX
     LOGSUMEXP
     SOFTMAX_PRODUCT
-    SCALED_SOFTMAX_PRODUCT  # the same with a scale other than 1
     LOG_SOFTMAX_VJP
     LOG_SOFTMAX_JVP
+    # Of the last pass alone.
+    SCALED_SOFTMAX_PRODUCT  # with a scale other than 1
     MULTIPLE                # of y: a row of a Jacobian
     CROSS_ENTROPY_GRADIENT
 
