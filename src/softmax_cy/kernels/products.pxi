@@ -522,7 +522,8 @@ cdef inline void product_groups(const Slices *all, char *scratch, Operation oper
     cdef Py_ssize_t row = all.length * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row)), i
     cdef Constants constants
-    cdef ProductGroup group
+    # Not on the stack: as_gathered calls these kernels from within themselves.
+    cdef ProductGroup *group = <ProductGroup *> thread_buffer(TILE_BUFFER)
     cdef Pair pair
     cdef char *out
     group.all = all
@@ -534,14 +535,14 @@ cdef inline void product_groups(const Slices *all, char *scratch, Operation oper
     set_scales(&constants, <real> all.scale, operation)
     while group.first < all.count:
         group.count = min(size, all.count - group.first)
-        add_up_group(&group, scratch, operation)
+        add_up_group(group, scratch, operation)
         for i in range(group.count):
             if v_lane(&group.plain, i) != 1:
                 any_product_slice(all, group.first + i, scratch, operation)
                 continue
             constants.centre = v_set(v_lane(&group.centre, i))
             set_sum(&constants, v_lane(&group.sum_, i), operation)
-            pair = pair_of_group(&group, i)
+            pair = pair_of_group(group, i)
             out = all.out + (group.first + i) * all.out_next
             if with_scale(all, operation) == operation:
                 finish_short(

@@ -19,7 +19,7 @@ enum {
 
 enum buffer {
     KERNEL_BUFFER,   /* what a kernel works in */
-    TILE_BUFFER,     /* tiles.pxi; in cross_entropy.pxi the weights of a block */
+    TILE_BUFFER,     /* tiles.pxi; in products.pxi the sums of a group; in cross_entropy.pxi the weights of a block */
     GATHERED_BUFFER, /* gathered.pxi; in cross_entropy.pxi columns that were turned into rows */
     SPARE_BUFFER,    /* columns.pxi, for slices that are done again; in cross_entropy.pxi the columns */
     BUFFERS
