@@ -909,7 +909,8 @@ class Expected:
         factor = WIDE(1)
         reduction = str(self.options.get("reduction", "mean"))
         if reduction == "mean":
-            factor = 1 / denominator
+            # Over weights that add up to 0 it is NaN, also where smoothing leaves something to divide by that.
+            factor = 1 / denominator if denominator != 0 else WIDE(np.nan)
         if sizes.max(initial=0) > float(ml_dtypes.finfo(self.computed).max) / 8:
             return  # the loss of one slice may overflow
         if reduction == "none":
