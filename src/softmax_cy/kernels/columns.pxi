@@ -458,7 +458,7 @@ cdef inline bint any_panel(
     for v in range(width):
         columns[v].scale = scale
     if not whole and is_product(operation):
-        # A few slices: by the row's way they take longer, and no code of their own.
+        # A few slices: the row's way takes longer, but this would take as much code as whole panels.
         return False
     if operation == SOFTMAX_PRODUCT:
         return product_panel(panel, width, whole, columns, SOFTMAX_PRODUCT)

@@ -310,6 +310,7 @@ cdef void cross_entropy_groups(
     constants.factor = v_set(<real> all.grad_factor)
     for i in range(LANES):
         maxima[i] = v_set(0)
+        terms[i] = vsum_harmless()
         set_target(&targets, i, all, IGNORED, 0, NULL, 0)    # lanes without a slice
     while first < all.count:
         count = min(size, all.count - first)
@@ -321,7 +322,7 @@ cdef void cross_entropy_groups(
             index = index_of(all, first + i)
             set_target(&targets, i, all, index, v_lane(&tops, i), x, sizeof(real))
             if not targets.usual[i]:
-                cross_entropy_slice(all, logits, first + i, targets.index[i], scratch, spare)
+                cross_entropy_slice(all, logits, first + i, index, scratch, spare)
         shifts = shifts_to(tops, 1)
         for i in range(count):
             # What is harmless, and so large that nobody looks for its others.
@@ -335,8 +336,6 @@ cdef void cross_entropy_groups(
                 short_exponentials(x, kept, length, shift_at(&shifts, i), EXPONENTIALS, soon))
             memcpy(
                 &targets.exponential[i], kept + targets.index[i] * <Py_ssize_t> sizeof(real), sizeof(real))
-        for i in range(count, LANES):
-            terms[i] = vsum_harmless()
         totals_set_each(&sums, terms, count)
         others = group_others(&sums, all.x + first * all.x_next, all.x_next, count, length, &shifts, tops)
         overs = totals_log1p(&others)

@@ -80,16 +80,16 @@ cdef inline void finish_loop(
     cdef const real *x = <const real *> x_
     cdef const real *y = <const real *> y_
     cdef real *q = <real *> out
-    cdef Py_ssize_t last = count - LANES, i
+    cdef Py_ssize_t last = count - LANES, to_line, i
     cdef two_vectors both, ends
     if last < 0:
         v_store_first(q, result_of_first(x, y, count, c, operation), count)
         return
     # The first and the last vector overlap others, which takes less time than to store parts of a vector. x or y may be
     # out itself: both are computed before anything is stored.
-    i = elements_to_line(out, count)
+    i = to_line = elements_to_line(out, count)
     ends.second = result_of_all(x + last, y + last, c, operation)
-    ends.first = result_of_all(x, y, c, operation) if i else ends.second
+    ends.first = result_of_all(x, y, c, operation) if to_line else ends.second
     if stream and <uintptr_t> (q + i) % CACHE_LINE == 0:
         # But a line that has been streamed would have to be fetched for it.
         v_store_first(q, ends.first, i)
@@ -112,7 +112,7 @@ cdef inline void finish_loop(
     if i + LANES <= count:
         v_store(q + i, result_of_all(x + i, y + i, c, operation))
         i += LANES
-    if elements_to_line(out, count):
+    if to_line:
         v_store(q, ends.first)
     if i < count:
         v_store(q + last, ends.second)
