@@ -194,6 +194,30 @@ def test_scale_multiplies(forward, function, dtype, rng):
     np.testing.assert_allclose(function(y, scale=0.3), 0.3 * function(y), rtol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("length", [3, 20, 300, 2100])
+@pytest.mark.parametrize("step", [1, 2], ids=["contiguous", "strided"])
+def test_overflows_no_sooner_than_the_result(length, step, dtype):
+    """Also where scale times an element of y is infinite: y need not be probabilities."""
+    info = np.finfo(dtype)
+    y = np.zeros((2, length), dtype)
+    y[0, 0] = info.max
+    y[0, 2:] = 1 / info.max
+    y[1, 1] = info.max / 4
+    out = np.empty((2, length, step * length), dtype)[..., ::step]
+    with np.errstate(over="ignore"):
+        softmax_jacobian(y, scale=8, out=out)
+        exact = np.array([8 * twin.softmax_jacobian(row) for row in y]).astype(dtype)
+    assert not np.isnan(out).any()
+    # The factors are powers of two but for info.max, whose last bits rounding can move.
+    np.testing.assert_allclose(out, exact, rtol=4 * info.eps, atol=0)
+
+    # 1 - y is -y here, and its square infinite.
+    y = np.array([info.max / 2**20, 0, 1], dtype)
+    scale = float(2.0**30 / info.max)
+    exact = -scale * float(y[0]) * float(y[0])
+    assert softmax_jacobian(y, scale=scale)[0, 0] == pytest.approx(exact, rel=4 * float(info.eps))
+
+
 @pytest.mark.parametrize("function", [softmax_jacobian, log_softmax_jacobian])
 @pytest.mark.parametrize(
     ("scale", "exception", "message"),

@@ -24,6 +24,11 @@ cdef inline real off_diagonal_factor(real y_i, real scale, bint of_log) noexcept
     return -scale if of_log else -scale * y_i
 
 
+cdef inline real later_factor(real y_i, real scale, bint of_log) noexcept nogil:
+    """What is left to multiply a row by where -scale * y_i is infinite, but not y_i: the row may well be finite."""
+    return scale if not of_log and is_finite(y_i) and not is_finite(<real> (scale * y_i)) else 1
+
+
 cdef inline vreal one_minus_exp(vreal x) noexcept nogil:
     """1 - exp(x), with all its digits, for x <= 0. In whole powers of two: the first is then exactly 1."""
     cdef vreal d = v_max(v_set(LOWEST_LOG2 * (LN2_HI + LN2_LO)), x)
@@ -40,9 +45,14 @@ cdef inline vreal one_minus_exp(vreal x) noexcept nogil:
 
 
 cdef inline real on_diagonal(real y_i, real scale, bint of_log) noexcept nogil:
+    cdef real product
     if of_log:
         return scale * v_first(one_minus_exp(v_set(y_i)))
-    return scale * scalar_fma(-y_i, y_i, y_i)
+    product = scalar_fma(-y_i, y_i, y_i)
+    if product == -INFINITY and scale < 1:
+        # No probability: 1 - y_i is -y_i, up to rounding, and only the square is infinite.
+        return -(scale * y_i) * y_i
+    return scale * product
 
 
 cdef real true_complement(const JacobianRows *rows, char *scratch) noexcept nogil:
@@ -85,7 +95,7 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
     cdef bint y_in_place = contiguous(rows.y_elements) and not of_log
     cdef bint out_contiguous = contiguous(rows.out_elements)
     cdef bint finite
-    cdef real scale = <real> rows.scale, factor
+    cdef real scale = <real> rows.scale, y_i, factor, later
     cdef Py_ssize_t start = 0, count, i
     cdef const char *y
     cdef char *out
@@ -102,18 +112,20 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
             exp_block(scratch, scratch, count)
         finite = all_finite(y, count, scale)
         for i in range(rows.first, rows.last):
-            factor = off_diagonal_factor(real_element(rows.y, rows.y_elements, i), scale, of_log)
+            y_i = real_element(rows.y, rows.y_elements, i)
+            later = later_factor(y_i, scale, of_log)
+            factor = off_diagonal_factor(y_i, scale if later == 1 else 1, of_log)
             constants.factor = v_set(factor)
             out = rows.out + i * rows.out_next
             if out_contiguous:
                 finish(
                     y, NULL, out + start * <Py_ssize_t> sizeof(real), count, &constants, MULTIPLE, rows.stream)
-                if not (finite and is_finite(factor)):
-                    leave_one_nan(out + start * <Py_ssize_t> sizeof(real), count)
+                if not (finite and is_finite(factor) and later == 1):
+                    complete(out + start * <Py_ssize_t> sizeof(real), count, later)
             else:
                 finish(y, NULL, scratch + half, count, &constants, MULTIPLE, False)
-                if not (finite and is_finite(factor)):
-                    leave_one_nan(scratch + half, count)
+                if not (finite and is_finite(factor) and later == 1):
+                    complete(scratch + half, count, later)
                 scatter(scratch + half, out, rows.out_elements, start, count)
         start += count
     if rows.stream:
@@ -133,21 +145,22 @@ cdef inline bint all_finite(const char *y, Py_ssize_t count, real scale) noexcep
     return not v_any_nan(zeros, zeros)
 
 
-cdef void leave_one_nan(char *out, Py_ssize_t count) noexcept nogil:
-    """Give every NaN the bits that NaN has in results."""
+cdef void complete(char *out, Py_ssize_t count, real factor) noexcept nogil:
+    """Multiply by factor, and give every NaN the bits that NaN has in results."""
     cdef real *q = <real *> out
     cdef Py_ssize_t i = 0, lanes
     while i < count:
         lanes = min(count - i, LANES)
-        v_store_first(q + i, v_one_nan(v_load_first(q + i, lanes, 0)), lanes)
+        v_store_first(q + i, v_one_nan(v_mul(v_set(factor), v_load_first(q + i, lanes, 0))), lanes)
         i += LANES
 
 
-cdef inline bint are_short_and_dense(const JacobianRows *rows) noexcept nogil:
-    """Where the beginning of the next row is the end of this one, and aligned stores would not pay."""
+cdef inline bint are_short_and_plain(const JacobianRows *rows) noexcept nogil:
+    """Where the beginning of the next row is the end of this one, aligned stores do not pay, and no product is NaN."""
     return (
         contiguous(rows.y_elements) and contiguous(rows.out_elements) and rows.length < 8 * LANES
         and rows.out_next == rows.length * <Py_ssize_t> sizeof(real) and not rows.stream and rows.x == NULL
+        and all_finite(rows.y, rows.length, <real> rows.scale)
     )
 
 
@@ -177,13 +190,10 @@ cdef inline void short_rows(const JacobianRows *rows) noexcept nogil:
         memcpy(&y_i, y + i, sizeof(real))
         y_i = on_diagonal(y_i, <real> rows.scale, False)
         memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), &y_i, sizeof(real))
-    if not all_finite(rows.y, length, <real> rows.scale):
-        row -= (rows.last - rows.first) * length
-        leave_one_nan(<char *> row, (rows.last - rows.first) * length)
 
 
 cdef void jacobian_rows(const JacobianRows *rows) noexcept nogil:
-    if are_short_and_dense(rows):
+    if are_short_and_plain(rows):
         short_rows(rows)
     else:
         any_jacobian_rows(rows, False)
