@@ -72,6 +72,10 @@ sanitize-c: build/address/built build/thread/built  ## the examples for embedder
 	    $(MAKE) --silent PYTHON="$(UNDER_THREAD) python" && $(UNDER_THREAD) python use_row_pool.py && \
 	    echo 1 2 3 | setarch -R ./classify 3
 
+stress: $(VENV)/test-requirements  ## a million jobs for the pool of threads, by itself and under ThreadSanitizer (minutes)
+	$(BIN)/python tools/pool_stress.py
+	$(UNDER_THREAD) $(BIN)/python tools/pool_stress.py --flags=-fsanitize=thread
+
 SECONDS := 60
 SEED := 1
 fuzz: $(VENV)/installed $(VENV)/test-requirements  ## arbitrary arguments at every function: make fuzz SECONDS=60
@@ -85,6 +89,9 @@ guard: $(VENV)/installed $(VENV)/test-requirements  ## no access out of bounds: 
 
 race: $(VENV)/installed $(VENV)/race-requirements  ## beside torch, oneDNN, ONNX Runtime, JAX, SciPy, NumPy: make race ARGS="--select softmax"
 	$(BIN)/python -m benchmarks.race $(ARGS)
+
+race-busy: $(VENV)/installed $(VENV)/race-requirements  ## several threads beside processes that compute, and beside nothing (minutes)
+	$(BIN)/python -m benchmarks.busy $(ARGS)
 
 accuracy: $(VENV)/installed $(VENV)/accuracy-requirements  ## the largest error of every function, beside others: make accuracy ARGS="--markdown docs/accuracy.md"
 	$(BIN)/python -m benchmarks.accuracy $(ARGS)
@@ -137,4 +144,4 @@ charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and the table of
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint sanitize fuzz huge guard race accuracy exhaustive vectors golden golden-clang try sanitize-c embedding bench bench-quick bench-compare report charts clean
+.PHONY: help demo test lint sanitize stress fuzz huge guard race race-busy accuracy exhaustive vectors golden golden-clang try sanitize-c embedding bench bench-quick bench-compare report charts clean

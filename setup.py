@@ -4,11 +4,9 @@ Environment variables:
 
 SOFTMAX_CY_BUILD_DEBUG=1            bounds checks on, no optimisation, debug symbols
 SOFTMAX_CY_BUILD_TEST_VARIANTS=1    build the variants that only tests use, too
-SOFTMAX_CY_BUILD_OPENMP=0           build without OpenMP even where the compiler has it
 SOFTMAX_CY_BUILD_ONLY="v3 v4"       build these variants and no others: to try a change of the kernels
 """
 
-import functools
 import os
 import platform
 import shlex
@@ -16,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -96,19 +93,6 @@ def require_compiler():
         )
 
 
-@functools.cache
-def openmp_flags():
-    """The flags that turn OpenMP on, or none where the compiler has no OpenMP: the library is then serial."""
-    if os.environ.get("SOFTMAX_CY_BUILD_OPENMP") == "0":
-        return []
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "openmp.c")
-        source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
-        command = [*compiler_command(), "-fopenmp", str(source), "-o", str(Path(folder, "openmp"))]
-        done = subprocess.run(command, capture_output=True, check=False)
-    return ["-fopenmp"] if done.returncode == 0 else []
-
-
 def face_extension(name):
     """A module that every machine runs."""
     return Extension(
@@ -119,8 +103,8 @@ def face_extension(name):
             ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
             *([("CYTHON_INLINE", ALWAYS_INLINE)] if name == "capi" else []),
         ],
-        include_dirs=[str(KERNELS), str(INCLUDE)],
-        depends=[str(path) for path in INCLUDE.glob("*.h")],
+        include_dirs=[str(PACKAGE), str(KERNELS), str(INCLUDE)],
+        depends=[str(path) for folder in (PACKAGE, INCLUDE) for path in folder.glob("*.h")],
         extra_compile_args=[*FLAGS, *SMALL],
     )
 
@@ -151,9 +135,6 @@ class BuildWithInfo(build_ext):
     def run(self):
         """Build, and write softmax_cy/_build_info.py beside the modules."""
         require_compiler()
-        threads = next(extension for extension in self.extensions if extension.name == "softmax_cy._threads")
-        threads.extra_compile_args += openmp_flags()
-        threads.extra_link_args += openmp_flags()
         folder = PACKAGE if self.inplace else Path(self.build_lib, "softmax_cy")
         folder.mkdir(parents=True, exist_ok=True)
         self.build_info = folder / "_build_info.py"

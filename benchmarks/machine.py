@@ -34,7 +34,6 @@ def describe(peers: Iterable[Peer]) -> dict[str, str]:
         "softmax_cy": f"{config['version']}, variant {variant}",
         "compiler": str(config["compiler"]),
         "flags": f"{config['flags']} {config['variant flags'][variant]}".strip(),
-        "OpenMP": str(config["OpenMP"]),
         "peers": ", ".join(f"{name} {version}" for name, version in versions.items()) or "none",
     }
 

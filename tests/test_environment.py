@@ -88,6 +88,18 @@ def test_subnormal_inputs_of_products_count_as_zero(rng, dtype, product):
 
 
 @pytest.mark.usefixtures("variant")
+def test_subnormal_numbers_are_zero_on_every_thread(rng):
+    """Also on threads that were started before."""
+    x = np.append(rng.uniform(-100, -80, (200, 999)), np.zeros((200, 1)), axis=1).astype(np.float32)
+    softmax(x, num_threads=4)
+    with subnormals_are_zero():
+        result = softmax(x, num_threads=4)
+        expected = softmax(x, num_threads=1)
+    np.testing.assert_array_equal(result, expected)
+    assert (softmax(x, num_threads=4) != expected).any()
+    assert (softmax(x, num_threads=4) == softmax(x, num_threads=1)).all()
+
+
 def test_subnormal_numbers_of_float16_stay(rng):
     """They are normal in float32."""
     x = np.concatenate([logits(rng, 3, 500, np.float16), np.full((7, 1), 6e-8, np.float16)], -1)

@@ -10,9 +10,7 @@ import pytest
 import threadpoolctl
 
 import softmax_cy
-from softmax_cy import _threads, softmax
-
-needs_openmp = pytest.mark.skipif(not _threads.openmp(), reason="this build is serial")
+from softmax_cy import _cpus, softmax
 
 
 @pytest.fixture(autouse=True)
@@ -33,13 +31,12 @@ def threads_in(program=SAY, **environment):
     )
 
 
-@needs_openmp
 def test_environment():
     assert threads_in(SOFTMAX_CY_NUM_THREADS="3").stdout == "3\n"
     assert threads_in(OMP_NUM_THREADS="5").stdout == "5\n"
     assert threads_in(OMP_NUM_THREADS="4,2").stdout == "4\n"
     assert threads_in(SOFTMAX_CY_NUM_THREADS="3", OMP_NUM_THREADS="5").stdout == "3\n"
-    assert threads_in().stdout == f"{_threads.available_cpus()}\n"
+    assert threads_in().stdout == f"{_cpus.available_cpus()}\n"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
@@ -50,7 +47,6 @@ def test_a_bad_environment_is_an_import_error(value):
     assert done.stderr.splitlines()[-1] == message
 
 
-@needs_openmp
 def test_set_num_threads():
     softmax_cy.set_num_threads(7)
     assert softmax_cy.get_num_threads() == 7
@@ -69,14 +65,42 @@ def test_set_num_threads_refuses_what_is_no_integer():
         softmax_cy.set_num_threads(2.0)
 
 
-@needs_openmp
 def test_threadpoolctl_lowers_the_number():
-    if _threads.available_cpus() < 2:
-        pytest.skip("one CPU leaves nothing to lower")
-    softmax_cy.set_num_threads(2)
-    with threadpoolctl.threadpool_limits(1):
-        assert softmax_cy.get_num_threads() == 1
-    assert softmax_cy.get_num_threads() == 2
+    softmax_cy.set_num_threads(3)
+    with threadpoolctl.threadpool_limits(2):
+        assert softmax_cy.get_num_threads() == 2
+        with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+            assert softmax_cy.get_num_threads() == 1
+        assert softmax_cy.get_num_threads() == 2
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        assert softmax_cy.get_num_threads() == 3
+    assert softmax_cy.get_num_threads() == 3
+
+
+SAY_LIMITED = """
+with threadpoolctl.threadpool_limits(1):
+    print(softmax_cy.get_num_threads())
+    softmax_cy.softmax(np.ones((1000, 1000)), num_threads=4)
+    print(softmax_cy.show_config("dicts")["threads started"])
+print(softmax_cy.get_num_threads())
+softmax_cy.softmax(np.ones((1000, 1000)), num_threads=4)
+print(softmax_cy.show_config("dicts")["threads started"])
+print([library["version"] for library in threadpoolctl.threadpool_info() if library["internal_api"] == "softmax_cy"])
+"""
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import threadpoolctl, softmax_cy",
+        "import softmax_cy, threadpoolctl",
+        "import softmax_cy, importlib.util; importlib.util.find_spec('threadpoolctl'); import threadpoolctl",
+    ],
+    ids=["before", "after", "looked for, then after"],
+)
+def test_threadpoolctl_may_be_imported(imports):
+    done = threads_in(f"import numpy as np\n{imports}\n{SAY_LIMITED}", SOFTMAX_CY_NUM_THREADS="4")
+    assert done.stdout.split("\n") == ["1", "0", "4", "3", f"['{softmax_cy.__version__}']", ""], done.stderr
 
 
 def test_affinity_is_respected():
@@ -85,16 +109,20 @@ def test_affinity_is_respected():
     allowed = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(allowed)})
-        assert _threads.available_cpus() == 1
+        assert _cpus.available_cpus() == 1
     finally:
         os.sched_setaffinity(0, allowed)
 
 
-ON_ONE_CPU = f"""
+def on_one_cpu(program):
+    """The program, in a process that was given one CPU."""
+    return f"""
 import os, sys
 os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
-os.execv(sys.executable, [sys.executable, "-c", {SAY!r}])
+os.execv(sys.executable, [sys.executable, "-c", {program!r}])
 """
+
+
 BINDING = [
     {"OMP_PROC_BIND": "true"},
     {"OMP_PROC_BIND": "spread,close"},
@@ -104,32 +132,37 @@ BINDING = [
     {"OMP_PLACES": "threads", "OMP_PROC_BIND": "false"},
     {"GOMP_CPU_AFFINITY": "0-1023"},
 ]
+SAY_CPUS = f"""
+import os
+import numpy as np
+{SAY}
+if softmax_cy.get_num_threads() > 1:
+    softmax_cy.softmax(np.ones((1000, 1000)))
+    workers = sorted(map(int, os.listdir("/proc/self/task")))[-softmax_cy.show_config("dicts")["threads started"]:]
+    assert {{len(os.sched_getaffinity(worker)) for worker in workers}} == {{softmax_cy.get_num_threads()}}
+"""
 
 
-@needs_openmp
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
-@pytest.mark.parametrize("environment", BINDING, ids=str)
-def test_the_cpus_are_counted_that_openmp_binds_threads_to(environment):
+@pytest.mark.parametrize(
+    ("library", "environment"), [("", BINDING[0]), *(("import torch", environment) for environment in BINDING)], ids=str
+)
+def test_the_cpus_are_counted_that_openmp_binds_threads_to(library, environment):
     """OpenMP binds the first thread, too, as soon as it is loaded: the affinity of that is no longer the process's."""
-    if _threads.available_cpus() < 2:
+    if _cpus.available_cpus() < 2:
         pytest.skip("one CPU leaves nothing to bind to")
-    given = f"{_threads.available_cpus()}\n"
-    assert threads_in(**environment).stdout == given
-    assert threads_in(ON_ONE_CPU, **environment).stdout == "1\n"
+    done = threads_in(f"{library}\n{SAY_CPUS}", **environment)
+    assert done.stdout == f"{_cpus.available_cpus()}\n", done.stderr
+    assert threads_in(on_one_cpu(f"{library}\n{SAY}"), **environment).stdout == "1\n"
 
 
-@needs_openmp
-def test_the_cpus_are_counted_that_torch_had_openmp_bind_threads_to():
-    given = f"{_threads.available_cpus()}\n"
-    assert threads_in(f"import torch; {SAY}", OMP_PROC_BIND="true").stdout == given
-
-
-@needs_openmp
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 @pytest.mark.parametrize("name", ["OMP_PLACES", "GOMP_CPU_AFFINITY"])
 def test_one_cpu_to_bind_threads_to_is_one_thread(name):
     cpu = min(os.sched_getaffinity(0))
-    assert threads_in(**{name: f"{{{cpu}}}" if name == "OMP_PLACES" else str(cpu)}).stdout == "1\n"
+    assert (
+        threads_in(f"import torch\n{SAY}", **{name: f"{{{cpu}}}" if name == "OMP_PLACES" else str(cpu)}).stdout == "1\n"
+    )
 
 
 def test_python_threads_at_once(rng):

@@ -8,7 +8,7 @@ array([[ 0.25, -0.25],
        [-0.25,  0.25]])
 """
 
-from softmax_cy import _process  # noqa: F401  # first: what follows loads OpenMP
+from softmax_cy import _threadpoolctl  # noqa: F401  # for what it does
 from softmax_cy._dispatch import show_config
 from softmax_cy._embedding import ctypes_functions, get_include
 from softmax_cy._forward import log_softmax, logsumexp, softmax

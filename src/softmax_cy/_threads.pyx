@@ -1,66 +1,29 @@
-"""How many threads a call uses, and the one loop that uses them.
+"""How many threads a call uses, and how work is cut for them. The threads themselves are in pool.h.
 
 Design:
 1. Work is a range of items. Threads take contiguous parts of it; no item is ever shared, so a result cannot depend on
    the number of threads.
 2. Threads are used where they pay, judged by the estimated time of the call, not by its number of rows. What would be
    over before a sleeping thread has woken up stays on the caller's.
-3. libgomp hangs in a forked child whose parent had started its threads, for whichever library. Forked children are
-   serial.
-4. Where OpenMP binds threads to CPUs, the affinity of the calling thread is one CPU: counted are all it binds to.
-5. A limit that threadpoolctl sets lowers what OpenMP reports; a report below the one at import is therefore obeyed.
+3. Parts are sized by time, too: long enough that claiming one costs nothing, short enough that the last one to finish
+   is not waited for.
 """
 
 import os
 
-from softmax_cy._process import FORKED_WITH_OPENMP
+from softmax_cy import _cpus
 
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.number cimport PyIndex_Check
-from cython.parallel cimport prange
 
 cdef extern from "Python.h":
     # cpython.number has no way to pass NULL, which clips what does not fit.
     Py_ssize_t PyNumber_AsSsize_t(object number, void *overflow) except? -1
 
-cdef extern from *:
-    """
-    #ifdef _OPENMP
-    #include <omp.h>
-    #define SOFTMAX_CY_OPENMP 1
-    #else
-    #define SOFTMAX_CY_OPENMP 0
-    #define omp_get_max_threads() 1
-    #endif
-    #if defined(_OPENMP) && _OPENMP >= 201511
-    static int binds_threads(void) { return omp_get_proc_bind() != omp_proc_bind_false; }
-    #else
-    #define binds_threads() 0
-    #define omp_get_num_procs() 0
-    #define omp_get_num_places() 0
-    #define omp_get_place_num_procs(place) ((void)(place), 0)
-    #define omp_get_place_proc_ids(place, cpus) ((void)(place), (void)(cpus))
-    #endif
-
-    static int softmax_cy_forked = 0;
-    #ifdef _WIN32
-    #define watch_forks() 0
-    #else
-    #include <pthread.h>
-    static void softmax_cy_after_fork(void) { softmax_cy_forked = 1; }
-    /* Unlike os.register_at_fork this sees what C forks, too. */
-    static int watch_forks(void) { return pthread_atfork(NULL, NULL, softmax_cy_after_fork); }
-    #endif
-    """
-    const bint SOFTMAX_CY_OPENMP
-    bint forked "softmax_cy_forked"
-    int watch_forks()
-    int omp_get_max_threads() noexcept nogil
-    int omp_get_num_procs()
-    bint binds_threads()
-    int omp_get_num_places()
-    int omp_get_place_num_procs(int place)
-    void omp_get_place_proc_ids(int place, int *cpus)
+cdef extern from "pool.h" nogil:
+    void pool_run(Task task, const void *context, Py_ssize_t items, Py_ssize_t chunk, int threads)
+    int pool_workers()
+    int pool_watch_forks()
+    void pool_may_use(int cpu)
 
 cdef enum:
     MAX_THREADS = 1024
@@ -68,12 +31,16 @@ cdef enum:
 cdef double RELEASE_GIL_ABOVE = 2e3     # nanoseconds of work
 cdef double WORTH_A_THREAD = 2e4        # nanoseconds of work for each thread
 
-cdef int openmp_limit_at_import = omp_get_max_threads()
-cdef int chosen_threads = 0     # by set_num_threads; 0: nobody chose
+cdef double CHUNK = 2.5e4               # nanoseconds of work that a thread claims at a time
+cdef Py_ssize_t PANEL = 64              # items: chunks are multiples of it where they are longer, for kernels' groups
 
-forked = FORKED_WITH_OPENMP
-if watch_forks():
+cdef int chosen_threads = 0             # by set_num_threads; 0: nobody chose
+cdef int limit_of_threads = MAX_THREADS     # by threadpoolctl
+
+if pool_watch_forks():
     raise MemoryError("no memory to watch for forks")
+for cpu in _cpus.bound_by_openmp():
+    pool_may_use(cpu)
 
 
 cdef int checked(object num_threads, str name) except -1:
@@ -86,41 +53,6 @@ cdef int checked(object num_threads, str name) except -1:
     return <int> min(threads, MAX_THREADS)
 
 
-cdef int bound_cpus() except -1:
-    """The number of CPUs to which OpenMP binds threads, or 0 where it leaves them alone."""
-    cdef int place, size, i
-    cdef int *ids
-    if not binds_threads():
-        return 0
-    cpus = set()
-    for place in range(omp_get_num_places()):
-        size = omp_get_place_num_procs(place)
-        ids = <int *> PyMem_Malloc(size * sizeof(int))
-        if ids == NULL:
-            raise MemoryError
-        omp_get_place_proc_ids(place, ids)
-        cpus.update([ids[i] for i in range(size)])
-        PyMem_Free(ids)
-    # GOMP_CPU_AFFINITY may name CPUs that there are not.
-    return min(len(cpus), omp_get_num_procs())
-
-
-def available_cpus():
-    """The number of CPUs that this process may use, by its affinity and its control group's quota."""
-    try:
-        cpus = bound_cpus() or len(os.sched_getaffinity(0))
-    except AttributeError:
-        cpus = os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()[:2]
-        if quota != "max":
-            cpus = min(cpus, max(1, -(-int(quota) // int(period))))
-    except (OSError, ValueError):
-        pass
-    return cpus
-
-
 def _default_threads():
     for name in ("SOFTMAX_CY_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
@@ -130,7 +62,7 @@ def _default_threads():
             except ValueError:
                 if name.startswith("SOFTMAX_CY"):
                     raise ImportError(f"{name} must be an integer of at least 1, got {text!r}") from None
-    return min(available_cpus(), MAX_THREADS)
+    return min(_cpus.available_cpus(), MAX_THREADS)
 
 
 cdef int default_threads = _default_threads()
@@ -179,24 +111,27 @@ def get_num_threads():
     return requested_threads(None)
 
 
-def openmp():
-    """Whether this build can use more than one thread."""
-    return bool(SOFTMAX_CY_OPENMP)
+def limit_num_threads(num_threads):
+    """Let no call use more threads, whatever it asks for: what threadpoolctl calls. As many as by default end it."""
+    global limit_of_threads
+    cdef int threads = checked(num_threads, "num_threads")
+    limit_of_threads = MAX_THREADS
+    if threads < requested_threads(None):
+        limit_of_threads = threads
+
+
+def workers():
+    """The number of threads that this process has started to help."""
+    return pool_workers()
 
 
 cdef int requested_threads(object num_threads) except -1:
-    cdef int threads, limit
+    cdef int threads
     if num_threads is not None:
         threads = checked(num_threads, "num_threads")
     else:
         threads = chosen_threads if chosen_threads else default_threads
-    if not SOFTMAX_CY_OPENMP or forked:
-        return 1
-    if threads > 1:
-        limit = omp_get_max_threads()
-        if limit < openmp_limit_at_import:
-            threads = min(threads, limit)
-    return threads
+    return min(threads, limit_of_threads)
 
 
 cdef int worthwhile(int threads, Py_ssize_t items, double nanoseconds) noexcept:
@@ -206,24 +141,21 @@ cdef int worthwhile(int threads, Py_ssize_t items, double nanoseconds) noexcept:
     return <int> min(<Py_ssize_t> threads, items)
 
 
+cdef Py_ssize_t chunk_of(Py_ssize_t items, int threads, double nanoseconds) noexcept nogil:
+    """How many items a thread claims at a time; each thread can have some."""
+    cdef Py_ssize_t chunks = <Py_ssize_t> max(nanoseconds / CHUNK, <double> threads)
+    cdef Py_ssize_t chunk = (items + chunks - 1) // chunks
+    return chunk if chunk < PANEL else chunk - chunk % PANEL
+
+
 cdef void run(Task task, const void *context, Py_ssize_t items, int threads, double nanoseconds) noexcept:
     """Run the task over all items, which one thread would take about `nanoseconds` for."""
-    cdef int part
     if nanoseconds < RELEASE_GIL_ABOVE:
         task(context, 0, items)
         return
     threads = worthwhile(threads, items, nanoseconds)
-    if threads <= 1:
-        with nogil:
-            task(context, 0, items)
-        return
     with nogil:
-        for part in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-            task(context, share(items, part, threads), share(items, part + 1, threads))
-
-
-cdef inline Py_ssize_t share(Py_ssize_t items, int part, int parts) noexcept nogil:
-    """Where part `part` of `parts` begins; no product that could overflow."""
-    cdef Py_ssize_t whole = items // parts
-    cdef Py_ssize_t rest = items % parts
-    return whole * part + (part if part < rest else rest)
+        if threads <= 1:
+            task(context, 0, items)
+        else:
+            pool_run(task, context, items, chunk_of(items, threads, nanoseconds), threads)
