@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from softmax_cy import log_softmax, logsumexp, softmax
+from softmax_cy import (
+    cross_entropy,
+    cross_entropy_and_grad,
+    log_softmax,
+    log_softmax_jvp,
+    log_softmax_vjp,
+    logsumexp,
+    softmax,
+    softmax_jvp,
+    softmax_vjp,
+)
 
 every_variant = pytest.mark.usefixtures("variant")
 every_function = pytest.mark.parametrize(
@@ -94,3 +104,115 @@ def test_special_values_at_the_ends_and_in_between(function, value, dtype, rng):
         x[position] = value
         assert_the_same_bits(function, x)
     assert_the_same_bits(function, np.full(LENGTH, value, dtype))
+
+
+# ---- products and losses -----------------------------------------------------------------------------------------
+
+PRODUCTS = {softmax_vjp: softmax, softmax_jvp: softmax, log_softmax_vjp: log_softmax, log_softmax_jvp: log_softmax}
+every_product = pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.__name__)
+
+
+def assert_the_same_product(product, v, y, **options):
+    return assert_the_same_bits(lambda v, **threads: product(v, y, **options, **threads), v)
+
+
+@every_variant
+@every_product
+@pytest.mark.parametrize("above", [0, 14, 30])  # 14: one class has more than half; 30: it has nearly everything
+def test_products(product, above, dtype, rng):
+    x, v = rng.standard_normal((2, 2, LENGTH)).astype(dtype)
+    x[:, LENGTH // 3] = above
+    y = PRODUCTS[product](x)
+    if above:
+        assert (y[:, LENGTH // 3] > (0.5 if PRODUCTS[product] is softmax else -0.7)).all()
+    assert_the_same_product(product, v[0], y[0])
+    assert_the_same_product(product, v, y)
+    assert_the_same_product(product, v, y, axis=None)
+    assert_the_same_product(product, v[0], y[0], scale=0.3)
+    assert_the_same_product(product, v[0], y[0], scale=7)
+
+
+@every_variant
+@every_product
+def test_products_of_y_that_does_not_add_up_to_one(product, dtype, rng):
+    v, y = rng.standard_normal((2, LENGTH)).astype(dtype)
+    y = np.abs(y) if PRODUCTS[product] is softmax else -np.abs(y) - 1
+    assert_the_same_product(product, v, y)
+    y[LENGTH // 2] = 0.9 if PRODUCTS[product] is softmax else -0.1
+    assert_the_same_product(product, v, y)
+
+
+@every_variant
+@every_product
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_products_of_special_values(product, value, dtype, rng):
+    x, v = rng.standard_normal((2, LENGTH)).astype(dtype)
+    v[LENGTH // 2] = value
+    assert_the_same_product(product, v, PRODUCTS[product](x))
+
+
+@every_variant
+@every_product
+def test_products_of_any_layout_and_in_place(product, dtype, rng):
+    x, v = rng.standard_normal((2, LENGTH)).astype(dtype)
+    y = PRODUCTS[product](x)
+    expected = product(v, y, num_threads=1)
+    for strided in (np.repeat(v, 2)[::2], v.astype(dtype.newbyteorder("S")), v[::-1].copy()[::-1]):
+        assert assert_the_same_product(product, strided, y).tobytes() == expected.tobytes()
+    out = np.empty(2 * LENGTH, dtype)[::2]
+    assert product(v, y, out=out, num_threads=3).tobytes() == expected.tobytes()
+    for same in (v, y):
+        arguments = [array.copy() if array is same else array for array in (v, y)]
+        out = arguments[0 if same is v else 1]
+        assert product(*arguments, out=out, num_threads=3).tobytes() == expected.tobytes()
+
+
+def assert_the_same_loss(x, target, **options):
+    for reduction in ("none", "mean"):
+        one = cross_entropy_and_grad(x, target, num_threads=1, reduction=reduction, **options)
+        for threads in THREADS:
+            several = cross_entropy_and_grad(x, target, num_threads=threads, reduction=reduction, **options)
+            for a, b in zip(one, several, strict=True):
+                assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), (reduction, threads)
+        alone = cross_entropy(x, target, num_threads=3, reduction=reduction, **options)
+        assert np.asarray(alone).tobytes() == np.asarray(one[0]).tobytes()
+    return one
+
+
+@every_variant
+@pytest.mark.parametrize("above", [0, 25])
+@pytest.mark.parametrize("smoothing", [0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_losses_of_indices(above, smoothing, weighted, dtype, rng):
+    x = rng.standard_normal((2, LENGTH)).astype(dtype)
+    x[:, LENGTH // 3] = above
+    weight = rng.uniform(0.5, 2, LENGTH).astype(dtype) if weighted else None
+    for target in ([0, LENGTH // 3], [LENGTH - 1, 17]):
+        assert_the_same_loss(x, np.array(target), weight=weight, label_smoothing=smoothing)
+    assert_the_same_loss(x, np.array([-100, 17]), weight=weight, ignore_index=-100)
+
+
+@every_variant
+@pytest.mark.parametrize("smoothing", [0, 0.1])
+def test_losses_of_probabilities(smoothing, dtype, rng):
+    x, logits = rng.standard_normal((2, 2, LENGTH)).astype(dtype)
+    assert_the_same_loss(x, softmax(logits), label_smoothing=smoothing)
+    assert_the_same_loss(np.asfortranarray(x), softmax(logits), weight=rng.uniform(0.5, 2, LENGTH).astype(dtype))
+
+
+@every_variant
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_losses_of_special_values(value, dtype, rng):
+    x = rng.standard_normal((2, LENGTH)).astype(dtype)
+    x[0, LENGTH // 2] = value
+    assert_the_same_loss(x, np.array([LENGTH // 2, 17]))
+    assert_the_same_loss(x, np.array([3, 17]), label_smoothing=0.1)
+
+
+@every_variant
+def test_a_gradient_in_place(dtype, rng):
+    x = rng.standard_normal(LENGTH).astype(dtype)
+    loss, grad = cross_entropy_and_grad(x, 5, num_threads=1)
+    same = x.copy()
+    assert cross_entropy_and_grad(same, 5, out=same, num_threads=3)[0] == loss
+    assert same.tobytes() == grad.tobytes()

@@ -23,7 +23,7 @@ from softmax_cy._arguments cimport (
     returned,
 )
 from softmax_cy._slices cimport run_slices
-from softmax_cy.kernels.table cimport KernelTable, LongKernels, SlicesKernel
+from softmax_cy.kernels.table cimport KernelTable, LongKernel, SlicesKernel
 
 cnp.import_array()
 
@@ -51,7 +51,7 @@ cdef object elementwise(
     cdef uint64_t axes = _layout.slice_axes(plain_axes, array.ndim)
     cdef ndarray mask = None if keep is None else mask_like(plain(keep), array)
     cdef const KernelTable *kernels
-    cdef const LongKernels *long_
+    cdef const LongKernel *long_
     cdef SlicesKernel kernel
     cdef ndarray result
     if wanted is not None:

@@ -33,8 +33,9 @@ from softmax_cy._arguments cimport (
     real_number,
     returned,
 )
+from softmax_cy._long cimport pays, run_long_loss
 from softmax_cy.kernels.kinds cimport KIND_FLOAT32, KIND_FLOAT64, KIND_SWAPPED, KIND_UINT64, integer_at, real_at
-from softmax_cy.kernels.table cimport CrossEntropyKernel, CrossEntropySlices, Elements
+from softmax_cy.kernels.table cimport CrossEntropyKernel, CrossEntropySlices, Elements, LongKernel
 
 cnp.import_array()
 
@@ -52,6 +53,9 @@ cdef tuple REDUCTIONS = ("mean", "sum", "none")
 
 cdef struct CrossEntropyWork:
     CrossEntropyKernel kernel
+    const LongKernel *long_         # NULL: no slice is shared
+    int threads                     # that share each slice
+    double nanoseconds              # of each slice
     CrossEntropySlices slices       # of the first slice
     _layout.Outer outer
     Elements x_elements
@@ -102,8 +106,14 @@ cdef void losses_into(const CrossEntropyWork *work, Py_ssize_t begin, Py_ssize_t
             slices.grad = work.slices.grad + run.offset[3]
             slices.grad_next = run.stride[3]
         slices.count = run.count
-        work.kernel(&slices)
-        begin += run.count
+        if work.long_ != NULL:
+            # One by one, whatever the strides.
+            slices.count = 1
+            if not run_long_loss(work.long_, &slices, work.nanoseconds, work.threads):
+                work.kernel(&slices)
+        else:
+            work.kernel(&slices)
+        begin += slices.count
 
 
 cdef void cross_entropy_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -299,7 +309,7 @@ cdef object cross_entropies(bint with_grad, Problem problem):
     cdef Py_ssize_t chunks
     cdef Sum total
     cdef Count count
-    cdef double divisor
+    cdef double divisor, nanoseconds
     problem.describe(&work)
     divisor = work.outer.count
     if problem.of_indices:
@@ -338,9 +348,16 @@ cdef object cross_entropies(bint with_grad, Problem problem):
     if chunks > FEW_CHUNKS and not work.one_by_one:
         sums = np.empty(chunks, np.float64)
         work.sums = <double *> cnp.PyArray_DATA(sums)
-    _threads.run(
-        cross_entropy_task, &work, chunks, problem.threads,
-        cost(CROSS_ENTROPY_COST, cnp.PyArray_SIZE(problem.logits), problem.computed))
+    nanoseconds = cost(CROSS_ENTROPY_COST, cnp.PyArray_SIZE(problem.logits), problem.computed)
+    work.long_ = NULL
+    work.threads = problem.threads
+    work.nanoseconds = nanoseconds / max(1, work.outer.count)
+    if work.outer.count < work.threads and pays(work.slices.length, work.nanoseconds, work.threads):
+        work.long_ = &kernels_for(problem.computed).long_cross_entropy
+        with nogil:
+            cross_entropy_task(&work, 0, chunks)
+    else:
+        _threads.run(cross_entropy_task, &work, chunks, problem.threads, nanoseconds)
     if not work.one_by_one:
         total.sum_ = total.lost = 0
         for chunk in range(chunks):

@@ -21,7 +21,7 @@ from softmax_cy._arguments cimport (
     returned,
 )
 from softmax_cy._slices cimport run_slices
-from softmax_cy.kernels.table cimport KernelTable, SlicesKernel
+from softmax_cy.kernels.table cimport KernelTable, LongKernel, SlicesKernel
 
 cnp.import_array()
 
@@ -44,6 +44,14 @@ cdef inline SlicesKernel product_kernel(const KernelTable *kernels, Product whic
     return kernels.softmax_product
 
 
+cdef inline const LongKernel *long_kernel(const KernelTable *kernels, Product which) noexcept:
+    if which == LOG_SOFTMAX_VJP:
+        return &kernels.long_log_softmax_vjp
+    if which == LOG_SOFTMAX_JVP:
+        return &kernels.long_log_softmax_jvp
+    return &kernels.long_softmax_product
+
+
 cdef object product(
     Product which, object v, str v_name, object y, str y_name, object axis, object scale, object out,
     object num_threads,
@@ -61,6 +69,7 @@ cdef object product(
     cdef object half = None
     cdef uint64_t axes
     cdef ndarray result
+    cdef const KernelTable *kernels
     if computed != of_outputs:
         computed = cnp.NPY_DOUBLE
     elif computed == cnp.NPY_FLOAT and half_dtype(vector, computed) == half_dtype(outputs, computed):
@@ -80,9 +89,10 @@ cdef object product(
             vector = vector.copy()
         if _layout.overlap_partly(outputs, result):
             outputs = outputs.copy()
+    kernels = kernels_for(computed)
     run_slices(
-        product_kernel(kernels_for(computed), which), PRODUCT_COST, vector, result, axes, factor, outputs, None,
-        computed, threads, NULL)
+        product_kernel(kernels, which), PRODUCT_COST, vector, result, axes, factor, outputs, None, computed, threads,
+        long_kernel(kernels, which))
     return returned(result, out)
 
 

@@ -13,7 +13,7 @@ cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport STREAM_ABOVE, cost
 from softmax_cy._long cimport pays, run_long
-from softmax_cy.kernels.table cimport Elements, LongKernels, Slices, SlicesKernel
+from softmax_cy.kernels.table cimport Elements, LongKernel, Slices, SlicesKernel
 
 cnp.import_array()
 
@@ -53,23 +53,22 @@ cdef void slice_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noex
 
 
 cdef void run_long_slices(
-    const SliceWork *work, const LongKernels *long_, double nanoseconds, int threads
-) noexcept:
+    const SliceWork *work, const LongKernel *long_, double nanoseconds, int threads
+) noexcept nogil:
     """Slices, each of `nanoseconds`, that are fewer than the threads."""
     cdef Slices slices = work.slices
     cdef Py_ssize_t i
     for i in range(work.outer.count):
         move_to(&slices, work, i, i + 1)
         if not run_long(long_, &slices, nanoseconds, threads):
-            with nogil:
-                work.kernel(&slices)
+            work.kernel(&slices)
 
 
 cdef int run_slices(
     SlicesKernel kernel, double nanoseconds, ndarray x, ndarray out, uint64_t axes, double scale,
-    ndarray y, ndarray keep, int computed, int threads, const LongKernels *long_,
+    ndarray y, ndarray keep, int computed, int threads, const LongKernel *long_,
 ) except -1:
-    """`computed` is the kernel's type. y and keep may be None, and one of them is. `long_` may be NULL.
+    """`computed` is the kernel's type. y and keep may be None, and one of them is.
 
     y and keep with the shape of x; out too, or without the axes of a slice. No partial overlap.
     """
@@ -104,8 +103,9 @@ cdef int run_slices(
     _layout.outer_axes(&work.outer, x, out, other, None, axes)
     nanoseconds = cost(nanoseconds, cnp.PyArray_SIZE(x), computed)
     each = nanoseconds / work.outer.count
-    if long_ != NULL and work.outer.count < threads and pays(long_, work.slices.length, each, threads):
-        run_long_slices(&work, long_, each, threads)
+    if work.outer.count < threads and pays(work.slices.length, each, threads):
+        with nogil:
+            run_long_slices(&work, long_, each, threads)
     else:
         _threads.run(slice_task, &work, work.outer.count, threads, nanoseconds)
     return 0

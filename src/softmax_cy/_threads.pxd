@@ -1,5 +1,7 @@
 ctypedef void (*Task)(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil
 
 cdef int requested_threads(object num_threads) except -1
-cdef int worthwhile(int threads, Py_ssize_t items, double nanoseconds) noexcept
+cdef int worthwhile(int threads, Py_ssize_t items, double nanoseconds) noexcept nogil
 cdef void run(Task task, const void *context, Py_ssize_t items, int threads, double nanoseconds) noexcept
+cdef void share_out(
+    Task task, const void *context, Py_ssize_t items, int threads, double nanoseconds) noexcept nogil

@@ -134,7 +134,7 @@ cdef int requested_threads(object num_threads) except -1:
     return min(threads, limit_of_threads)
 
 
-cdef int worthwhile(int threads, Py_ssize_t items, double nanoseconds) noexcept:
+cdef int worthwhile(int threads, Py_ssize_t items, double nanoseconds) noexcept nogil:
     """How many of the threads pay, for items that one thread would take about `nanoseconds` for."""
     if threads > nanoseconds / WORTH_A_THREAD:
         threads = <int> (nanoseconds / WORTH_A_THREAD)
@@ -153,9 +153,16 @@ cdef void run(Task task, const void *context, Py_ssize_t items, int threads, dou
     if nanoseconds < RELEASE_GIL_ABOVE:
         task(context, 0, items)
         return
-    threads = worthwhile(threads, items, nanoseconds)
     with nogil:
-        if threads <= 1:
-            task(context, 0, items)
-        else:
-            pool_run(task, context, items, chunk_of(items, threads, nanoseconds), threads)
+        share_out(task, context, items, threads, nanoseconds)
+
+
+cdef void share_out(
+    Task task, const void *context, Py_ssize_t items, int threads, double nanoseconds
+) noexcept nogil:
+    """The same for a caller without the GIL."""
+    threads = worthwhile(threads, items, nanoseconds)
+    if threads <= 1:
+        task(context, 0, items)
+    else:
+        pool_run(task, context, items, chunk_of(items, threads, nanoseconds), threads)

@@ -62,35 +62,43 @@ cdef inline Coefficients block_coefficients(
     return c
 
 
+cdef Sums block_loss(
+    const CrossEntropySlices *all, const Slice *s, const char *target, Py_ssize_t start, Py_ssize_t count, LogSum sum_,
+    vreal *plain, char *scratch, char *spare,
+) noexcept nogil:
+    """Of half a block. The loss is added to `plain`, too, without a care for rounding."""
+    cdef const real *x = <const real *> fetch(s, start, count, scratch)
+    cdef Coefficients c = block_coefficients(all, target, start, count, scratch + BLOCK_BYTES // 2, spare)
+    cdef vsum loss = signed_start(), coefficients = signed_start()
+    cdef vreal a, terms
+    cdef Py_ssize_t i = 0, lanes
+    cdef Sums result
+    while i < count:
+        lanes = min(count - i, LANES)
+        a = coefficients_at(c, i, lanes)
+        coefficients = signed_add(coefficients, a)
+        terms = loss_terms(v_load_first(x + i, lanes, 0), a, sum_)
+        loss = signed_add(loss, terms)
+        plain[0] = v_add(plain[0], terms)
+        i += LANES
+    result.loss = signed_total(loss)
+    result.coefficients = signed_total(coefficients)
+    return result
+
+
 cdef inline Sums sums_of(
     const CrossEntropySlices *all, const Slice *s, const char *target, LogSum sum_, char *scratch, char *spare
 ) noexcept nogil:
     """Of the part of the coefficients that is not an index."""
-    cdef char *half = scratch + BLOCK_BYTES // 2
-    cdef Py_ssize_t start = 0, count, i, lanes
-    cdef Coefficients c
-    cdef const real *x
-    cdef vsum loss, coefficients
-    cdef vreal a, terms, plain = v_set(0)
-    cdef Sums result
+    cdef Py_ssize_t start = 0, count
+    cdef vreal plain = v_set(0)
+    cdef Sums result, of_block
     result.loss.hi = result.loss.lo = result.coefficients.hi = result.coefficients.lo = 0
     while start < all.length:
         count = half_block_at(start, all.length)
-        x = <const real *> fetch(s, start, count, scratch)
-        c = block_coefficients(all, target, start, count, half, spare)
-        loss = signed_start()
-        coefficients = signed_start()
-        i = 0
-        while i < count:
-            lanes = min(count - i, LANES)
-            a = coefficients_at(c, i, lanes)
-            coefficients = signed_add(coefficients, a)
-            terms = loss_terms(v_load_first(x + i, lanes, 0), a, sum_)
-            loss = signed_add(loss, terms)
-            plain = v_add(plain, terms)
-            i += LANES
-        result.loss = total_add(result.loss, signed_total(loss))
-        result.coefficients = total_add(result.coefficients, signed_total(coefficients))
+        of_block = block_loss(all, s, target, start, count, sum_, &plain, scratch, spare)
+        result.loss = total_add(result.loss, of_block.loss)
+        result.coefficients = total_add(result.coefficients, of_block.coefficients)
         start += count
     if result.loss.hi + result.loss.lo != result.loss.hi + result.loss.lo:
         # An infinite loss has no rounding error to recover: infinity less infinity is NaN.
@@ -109,21 +117,21 @@ cdef inline real probability_of(real x, LogSum sum_) noexcept nogil:
     return v_first(reciprocals_times(reciprocals_of(sum_), exp_shifted(v_set(x), shifts, False).value))
 
 
-cdef inline void gradient(
-    const CrossEntropySlices *all, const Slice *s, const char *target, LogSum sum_, real coefficient_sum,
-    char *scratch, char *spare,
+cdef void gradient(
+    const CrossEntropySlices *all, const Slice *s, const char *target, Py_ssize_t start, Py_ssize_t end, LogSum sum_,
+    real coefficient_sum, char *scratch, char *spare,
 ) noexcept nogil:
     """p_c * coefficient_sum less the part of the coefficients that is not an index, times the factor."""
     cdef char *half = scratch + BLOCK_BYTES // 2
     cdef Shift shift = shift_to(sum_.top, 1)
     cdef reciprocals r = reciprocals_of(sum_)
-    cdef Py_ssize_t start = 0, count, i, lanes
+    cdef Py_ssize_t count, i, lanes
     cdef Coefficients c
     cdef const real *x
     cdef real *q
     cdef vreal a
-    while start < all.length:
-        count = half_block_at(start, all.length)
+    while start < end:
+        count = half_block_at(start, end)
         block_exponentials(fetch(s, start, count, scratch), scratch, count, shift)
         x = <const real *> scratch
         c = block_coefficients(all, target, start, count, half, spare)
@@ -154,6 +162,13 @@ cdef inline real gradient_at_index(
         rest = 1 - p    # p is far from 1: nothing is lost
     p = uniform * (p * all.weight_sum - weight) if uniform != 0 else 0
     return one_nan(<real> (all.grad_factor * (p - of_index * rest)))
+
+
+cdef inline void put_gradient_at_index(
+    const CrossEntropySlices *all, const Slice *s, int64_t index, real x, LogSum sum_, real weight, real of_index
+) noexcept nogil:
+    cdef real value = gradient_at_index(all, x, probability_of(x, sum_), sum_, weight, of_index)
+    scatter_value(value, s.out, all.grad_elements, index, 1)
 
 
 cdef inline real rounded_sum(double a, real b, total t) noexcept nogil:
@@ -193,11 +208,10 @@ cdef void cross_entropy_slice(
     cdef char *loss_at = all.loss + i * all.loss_next
     cdef bint is_index = all.target_elements == NULL
     cdef bint out_of_range = is_index and index == OUT_OF_RANGE
-    cdef real weight = 1, of_index = 0, x_index = 0, loss = 0, coefficient_sum = 0, value
+    cdef real weight = 1, of_index = 0, x_index = 0, loss = 0, coefficient_sum = 0
     cdef LogSum sum_
     cdef Sums sums
     cdef real top
-    cdef double p
     if is_index and index == IGNORED:
         deliver_everywhere(all, &s, 0, loss_at, scratch)
         return
@@ -225,11 +239,9 @@ cdef void cross_entropy_slice(
         coefficient_sum += <real> (sums.coefficients.hi + sums.coefficients.lo)
     write_result(loss, loss_at, all.loss_kind)
     if all.grad != NULL:
-        gradient(all, &s, target, sum_, coefficient_sum, scratch, spare)
+        gradient(all, &s, target, 0, all.length, sum_, coefficient_sum, scratch, spare)
         if is_index:
-            p = probability_of(x_index, sum_)
-            value = gradient_at_index(all, x_index, p, sum_, weight, of_index)
-            scatter_value(value, s.out, all.grad_elements, index, 1)
+            put_gradient_at_index(all, &s, index, x_index, sum_, weight, of_index)
 
 
 cdef inline bint are_usual(const CrossEntropySlices *all) noexcept nogil:

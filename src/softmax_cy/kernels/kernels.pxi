@@ -14,10 +14,11 @@ from softmax_cy.kernels.table cimport (
     Elements,
     JacobianRows,
     KernelTable,
-    LongKernels,
+    LongKernel,
+    LongSlice,
+    Pass,
     Slices,
     SlicesKernel,
-    Stretch,
 )
 
 include "simd.pxi"
@@ -33,9 +34,9 @@ include "extreme.pxi"
 include "columns.pxi"
 include "tiles.pxi"
 include "gathered.pxi"
-include "long.pxi"
 include "jacobian.pxi"
 include "cross_entropy.pxi"
+include "long.pxi"
 
 cdef KernelTable _table = KernelTable(
     softmax=softmax_slices,
@@ -47,15 +48,13 @@ cdef KernelTable _table = KernelTable(
     log_softmax_jvp=log_softmax_jvp_slices,
     log_jacobian=log_jacobian_rows,
     cross_entropy=cross_entropy_slices,
-    long_softmax=LongKernels(
-        block=block_length(), largest=stretch_largest, terms=stretch_kept_exponentials, has_few_others=NULL,
-        terms_below_top=NULL, finish=stretch_softmax),
-    long_log_softmax=LongKernels(
-        block=block_length(), largest=stretch_largest, terms=stretch_exponentials,
-        has_few_others=stretch_has_few_others, terms_below_top=stretch_below_top, finish=stretch_log_softmax),
-    long_logsumexp=LongKernels(
-        block=block_length(), largest=stretch_largest, terms=stretch_exponentials,
-        has_few_others=stretch_has_few_others, terms_below_top=stretch_below_top, finish=stretch_logsumexp),
+    long_softmax=LongKernel(block=block_length(), next_pass=next_softmax_pass),
+    long_log_softmax=LongKernel(block=block_length(), next_pass=next_log_softmax_pass),
+    long_logsumexp=LongKernel(block=block_length(), next_pass=next_logsumexp_pass),
+    long_softmax_product=LongKernel(block=TERMS, next_pass=next_softmax_product_pass),
+    long_log_softmax_vjp=LongKernel(block=block_length() // 2, next_pass=next_log_softmax_vjp_pass),
+    long_log_softmax_jvp=LongKernel(block=TERMS, next_pass=next_log_softmax_jvp_pass),
+    long_cross_entropy=LongKernel(block=block_length() // 2, next_pass=next_cross_entropy_pass),
 )
 
 table = PyCapsule_New(&_table, "softmax_cy.kernels.table", NULL)

@@ -52,12 +52,15 @@ cdef inline Py_ssize_t half_block_at(Py_ssize_t start, Py_ssize_t length) noexce
     return min(length - start, block_length() // 2)
 
 
-cdef inline Py_ssize_t terms_at(Py_ssize_t start, Py_ssize_t length) noexcept nogil:
-    """How many terms, from `start` on, are added up without a care for rounding, before they join what came before.
+cdef enum:
+    # So many are added up without a care for rounding, before they join what came before: eight a chain. However alike
+    # the roundings of a chain are, they stay below 4 ulp.
+    TERMS = 32 * LANES
 
-    Eight a chain: however alike the roundings of a chain are, they stay below 4 ulp.
-    """
-    return min(length - start, 32 * LANES)
+
+cdef inline Py_ssize_t terms_at(Py_ssize_t start, Py_ssize_t length) noexcept nogil:
+    """How many of them there are from `start` on."""
+    return min(length - start, TERMS)
 
 
 cdef inline vreal probability(vreal log_y, Shifts shifts) noexcept nogil:
@@ -145,25 +148,53 @@ cdef struct Mean:
     real top
 
 
-cdef inline Mean mean_of(
-    const Slices *all, const char *v, const char *y, real centre, char *scratch, Operation operation, bint weigh
+cdef inline Mean some_products(
+    const Slices *all, const char *v, const char *y, Py_ssize_t start, real centre, char *scratch, Operation operation,
+    bint weigh,
 ) noexcept nogil:
-    cdef Py_ssize_t start = 0, count
-    cdef Products s
+    """Of as many terms as need no care."""
+    cdef Py_ssize_t count = terms_at(start, all.length)
+    cdef Products s = block_products(
+        fetch_pair(all, v, y, start, count, scratch), count, centre, operation, weigh)
     cdef Mean mean
-    cdef total sum_, weights
-    mean.sum_ = mean.weights = total_of(0)
-    mean.top = -INFINITY
+    mean.sum_ = total_of(v_sum_across(s.sum_))
+    mean.weights = total_of(v_sum_across(s.weights))
+    mean.top = v_max_across(s.top)
+    return mean
+
+
+# Functions, not inline ones: for slices with a class of more than half, and for those that threads share.
+
+cdef Mean some_weighed_products(
+    const Slices *all, const char *v, const char *y, Py_ssize_t start, real centre, char *scratch
+) noexcept nogil:
+    return some_products(all, v, y, start, centre, scratch, SOFTMAX_PRODUCT, True)
+
+
+cdef Mean some_products_of_logarithms(
+    const Slices *all, const char *v, const char *y, Py_ssize_t start, real centre, char *scratch
+) noexcept nogil:
+    return some_products(all, v, y, start, centre, scratch, LOG_SOFTMAX_JVP, True)
+
+
+cdef inline Mean mean_of(
+    const Slices *all, const char *v, const char *y, real centre, char *scratch, Operation operation, bint again
+) noexcept nogil:
+    """`again`: with a centre, and weighed. `operation` and `again` are constants of the caller."""
+    cdef Py_ssize_t start = 0
+    cdef Mean mean, more
     while True:
-        count = terms_at(start, all.length)
-        s = block_products(fetch_pair(all, v, y, start, count, scratch), count, centre, operation, weigh)
-        sum_ = total_of(v_sum_across(s.sum_))
-        weights = total_of(v_sum_across(s.weights))
+        if again and operation == LOG_SOFTMAX_JVP:
+            more = some_products_of_logarithms(all, v, y, start, centre, scratch)
+        elif again:
+            more = some_weighed_products(all, v, y, start, centre, scratch)
+        else:
+            more = some_products(all, v, y, start, centre, scratch, operation, operation == LOG_SOFTMAX_JVP)
         # Most slices are over now: they pay for no addition.
-        mean.sum_ = total_add(mean.sum_, sum_) if start else sum_
-        mean.weights = total_add(mean.weights, weights) if start else weights
-        mean.top = max(mean.top, v_max_across(s.top))
-        start += count
+        mean.sum_ = total_add(mean.sum_, more.sum_) if start else more.sum_
+        mean.weights = total_add(mean.weights, more.weights) if start else more.weights
+        mean.top = max(mean.top, more.top) if start else more.top
+        start += TERMS
         if start >= all.length:
             return mean
 
@@ -173,13 +204,15 @@ cdef inline vreal centre_so_far(vreal centre, vreal v, vreal y, vreal top) noexc
     return v_max(v_select_equal(y, top, v, v_set(-INFINITY)), centre)
 
 
-cdef real centre_at(const Slices *all, const char *v, const char *y, real top, char *scratch) noexcept nogil:
-    """v at the class of y = top."""
+cdef real centre_between(
+    const Slices *all, const char *v, const char *y, Py_ssize_t start, Py_ssize_t end, real top, char *scratch
+) noexcept nogil:
+    """v at the class of y = top, of the elements from `start` to `end`."""
     cdef vreal centre = v_set(-INFINITY), tops = v_set(top)
-    cdef Py_ssize_t start = 0, count, i
+    cdef Py_ssize_t count, i
     cdef Pair pair
-    while start < all.length:
-        count = terms_at(start, all.length)
+    while start < end:
+        count = terms_at(start, end)
         pair = fetch_pair(all, v, y, start, count, scratch)
         i = 0
         while i + LANES <= count:
@@ -190,6 +223,10 @@ cdef real centre_at(const Slices *all, const char *v, const char *y, real top, c
                 centre, v_load_first(pair.v + i, count - i, -INFINITY), v_load_first(pair.y + i, count - i, top), tops)
         start += count
     return v_max_across(centre)
+
+
+cdef inline real centre_at(const Slices *all, const char *v, const char *y, real top, char *scratch) noexcept nogil:
+    return centre_between(all, v, y, 0, all.length, top, scratch)
 
 
 cdef inline vreal signed_term(vreal v, vreal y, Shifts shifts, Operation operation) noexcept nogil:
@@ -346,6 +383,34 @@ cdef inline Operation with_scale(const Slices *all, Operation operation) noexcep
     return SCALED_SOFTMAX_PRODUCT if operation == SOFTMAX_PRODUCT and all.scale != 1 else operation
 
 
+cdef inline void product_results(
+    const Slices *all, const char *v, const char *y, char *out, Py_ssize_t start, Py_ssize_t end, real centre,
+    real sum_, char *scratch, Operation operation,
+) noexcept nogil:
+    """The last pass, from `start` to `end`. `operation` is a constant of the caller."""
+    cdef bint in_place = contiguous(all.x_elements) and contiguous(all.y_elements) and contiguous(all.out_elements)
+    cdef Constants constants
+    cdef Py_ssize_t count
+    cdef Pair pair
+    cdef char *target
+    cdef bint stream
+    set_sum(&constants, sum_, operation)
+    set_scales(&constants, <real> all.scale, operation)
+    constants.centre = v_set(centre)
+    while start < end:
+        count = end - start if in_place else half_block_at(start, end)
+        pair = fetch_pair(all, v, y, start, count, scratch)
+        target = scratch
+        if contiguous(all.out_elements):
+            target = out + start * <Py_ssize_t> sizeof(real)
+        stream = all.stream and target != scratch
+        finish(
+            <const char *> pair.v, <const char *> pair.y, target, count, &constants, with_scale(all, operation), stream)
+        if target == scratch:
+            scatter(scratch, out, all.out_elements, start, count)
+        start += count
+
+
 cdef inline void product_slice(
     const Slices *all, const char *v, const char *y, char *out, char *scratch, Operation operation
 ) noexcept nogil:
@@ -353,16 +418,11 @@ cdef inline void product_slice(
     cdef bint weigh = operation == LOG_SOFTMAX_JVP
     cdef real centre = 0, sum_
     cdef double weights
-    cdef Constants constants
-    cdef Py_ssize_t start = 0, count
-    cdef Pair pair
     cdef Mean mean
-    cdef char *target
-    cdef bint stream
     if operation == LOG_SOFTMAX_VJP:
         sum_ = signed_sum(all, v, y, scratch, operation)
     else:
-        mean = mean_of(all, v, y, centre, scratch, operation, weigh)
+        mean = mean_of(all, v, y, centre, scratch, operation, False)
         if mean.top > more_than_half(operation):
             weigh = True
             centre = centre_at(all, v, y, mean.top, scratch)
@@ -377,23 +437,7 @@ cdef inline void product_slice(
     if not fabs(centre) + fabs(sum_) < EXTREME:
         extreme_product_slice(all, v, y, out, scratch, operation)
         return
-    set_sum(&constants, sum_, operation)
-    set_scales(&constants, <real> all.scale, operation)
-    constants.centre = v_set(centre)
-    while start < all.length:
-        count = all.length
-        if not (contiguous(all.x_elements) and contiguous(all.y_elements) and contiguous(all.out_elements)):
-            count = half_block_at(start, all.length)
-        pair = fetch_pair(all, v, y, start, count, scratch)
-        target = scratch
-        if contiguous(all.out_elements):
-            target = out + start * <Py_ssize_t> sizeof(real)
-        stream = all.stream and target != scratch
-        finish(
-            <const char *> pair.v, <const char *> pair.y, target, count, &constants, with_scale(all, operation), stream)
-        if target == scratch:
-            scatter(scratch, out, all.out_elements, start, count)
-        start += count
+    product_results(all, v, y, out, 0, all.length, centre, sum_, scratch, operation)
 
 
 # Functions, not inline ones: two places use them.

@@ -88,37 +88,48 @@ ctypedef struct CrossEntropySlices:
 
 
 ctypedef struct BlockSum:
-    # Of the exponentials in one block.
-    double hi
+    # What a pass finds in one block.
+    double hi               # a sum
     double lo
+    double second_hi        # another
+    double second_lo
+    double top              # the largest
 
 
-ctypedef struct Stretch:
-    # Some blocks of one long slice, of which several threads do a stretch each. A slice has `blocks_in_slice` of them.
-    const Slices *slices    # IN: the one slice
-    Py_ssize_t begin        # IN
-    Py_ssize_t end          # IN
-    double top              # OUT of the first kernel, of its stretch; IN of the others, of the slice
-    BlockSum *sums          # OUT of the kernels between the first and the last, IN of the last: of all blocks
-    bint below_top          # IN of the last: the sums are without the largest exponential
+ctypedef struct LongSlice:
+    # One slice that several threads share, and what its passes tell each other.
+    const Slices *slices                # IN: the one slice, or
+    const CrossEntropySlices *losses    # IN: the one slice and its loss
+    BlockSum *sums          # OUT of passes: one a block
+    Py_ssize_t block        # elements: the blocks of the pass
+    bint refused            # OUT: the slice is left to the kernel for whole slices; nothing is written
+    # Of the kernel's own:
+    int step
+    Slices logits
+    BlockSum whole          # of all blocks
+    bint below_top          # the sum is without the largest exponential
+    double centre
+    int64_t index           # of the target, for a loss
+    double x_index
+    double weight
+    double loss
+    double coefficient_sum
+
+
+ctypedef void (*Pass)(const LongSlice *slice_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil
+ctypedef Pass (*NextPass)(LongSlice *slice_) noexcept nogil
+
+
+ctypedef struct LongKernel:
+    # What a kernel does to one slice, to the bit, in passes over any stretches of its blocks. `next_pass` makes of what
+    # the last pass left what the next one needs, and tells which that is: NULL when all is done, or if it refuses.
+    Py_ssize_t block        # elements: the smallest of any pass
+    NextPass next_pass
 
 
 ctypedef void (*CrossEntropyKernel)(const CrossEntropySlices *slices) noexcept nogil
 ctypedef void (*SlicesKernel)(const Slices *slices) noexcept nogil
-ctypedef void (*StretchKernel)(Stretch *stretch) noexcept nogil
-ctypedef bint (*StretchQuestion)(const Stretch *stretch) noexcept nogil
 ctypedef void (*JacobianKernel)(const JacobianRows *rows) noexcept nogil
-
-
-ctypedef struct LongKernels:
-    # What a SlicesKernel does to one slice, to the bit, in three or four passes over any stretches; a kernel with one
-    # result a slice writes it with the first. A slice without a finite largest element is left to the SlicesKernel.
-    Py_ssize_t block        # elements
-    StretchKernel largest
-    StretchKernel terms
-    StretchQuestion has_few_others      # NULL, or whether the sums are to be taken once more, by the next kernel
-    StretchKernel terms_below_top
-    StretchKernel finish
 
 
 ctypedef struct KernelTable:
@@ -131,6 +142,10 @@ ctypedef struct KernelTable:
     SlicesKernel log_softmax_jvp        # y is log_softmax, x the tangent
     JacobianKernel log_jacobian
     CrossEntropyKernel cross_entropy
-    LongKernels long_softmax
-    LongKernels long_log_softmax
-    LongKernels long_logsumexp
+    LongKernel long_softmax
+    LongKernel long_log_softmax
+    LongKernel long_logsumexp
+    LongKernel long_softmax_product
+    LongKernel long_log_softmax_vjp
+    LongKernel long_log_softmax_jvp
+    LongKernel long_cross_entropy
