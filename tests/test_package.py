@@ -2,7 +2,9 @@
 
 import doctest
 import importlib.metadata
+import platform
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -142,6 +144,23 @@ def test_the_wheel_works_where_it_is_unpacked(built, tmp_path):
         [sys.executable, "-c", code], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [str(tmp_path / "softmax_cy/__init__.py"), "[0.5 0.5]"]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("readelf"), reason="needs readelf, on Linux")
+def test_the_wheel_needs_no_library_but_libc_and_no_new_one(built, tmp_path):
+    """On x86-64 with glibc what manylinux_2_17 allows."""
+    with zipfile.ZipFile(built[1]) as archive:
+        archive.extractall(tmp_path)
+    modules = sorted(tmp_path.rglob("*.so"))
+    needed, versions = set(), set()
+    for module in modules:
+        told = subprocess.run(["readelf", "-dVW", module], capture_output=True, text=True, check=True).stdout
+        needed |= set(re.findall(r"NEEDED.*\[(.*)\]", told))
+        versions |= {tuple(map(int, found.split("."))) for found in re.findall(r"Name: GLIBC_([\d.]+)", told)}
+    assert modules
+    assert all(re.match(r"(libc|ld-linux.*|libc\.musl.*)\.so", name) for name in needed), needed
+    if platform.machine() == "x86_64":
+        assert max(versions, default=(2, 17)) <= (2, 17)
 
 
 def test_without_a_compiler_the_build_says_what_to_install(tmp_path):

@@ -41,7 +41,6 @@ tests/test_pool_model.py goes through every interleaving of this. */
 
 #include "Python.h"
 #include "pythread.h"
-#include <fenv.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -78,7 +77,7 @@ static struct {
     pool_task task;
     const void *context;
     Py_ssize_t items, chunk;
-    fenv_t mode;
+    uint64_t mode;
     PyThread_type_lock done;    /* held, but when the last to leave wakes the caller */
     _Alignas(64) _Atomic Py_ssize_t next;
     _Atomic int workers;        /* changed by the caller whose job it is */
@@ -91,6 +90,29 @@ static inline void pool_pause(void)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("isb");
+#endif
+}
+
+/* How the calling thread rounds and takes subnormal numbers. Not by fenv.h, which needs another library than libc. */
+static inline uint64_t pool_mode(void)
+{
+    uint64_t mode = 0;
+#if defined(__SSE__)
+    mode = __builtin_ia32_stmxcsr();
+#elif defined(__aarch64__)
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+#endif
+    return mode;
+}
+
+static inline void pool_set_mode(uint64_t mode)
+{
+#if defined(__SSE__)
+    __builtin_ia32_ldmxcsr((unsigned)mode);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+#else
+    (void)mode;
 #endif
 }
 
@@ -154,7 +176,7 @@ static void pool_work(void *self)
     for (;;) {
         if (pool_enter()) {
             pool_ring();
-            fesetenv(&pool.mode);
+            pool_set_mode(pool.mode);
             pool_claim_chunks();
             pool_leave();
             spins = 0;
@@ -192,12 +214,19 @@ static void pool_may_use(int cpu)
 #define pool_may_use(cpu) ((void)(cpu))
 #endif
 
+/* On Linux a mask is a thread's by either name, and one of them would ask for glibc 2.32. */
+#ifdef __linux__
+#define pool_change_signals sigprocmask
+#else
+#define pool_change_signals pthread_sigmask
+#endif
+
 static void pool_bequeath(pool_inheritance *own)
 {
 #ifndef _WIN32
     sigset_t all;
     sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &own->signals);
+    pool_change_signals(SIG_BLOCK, &all, &own->signals);
 #endif
     own->has_cpus = 0;
 #ifdef __linux__
@@ -213,7 +242,7 @@ static void pool_take_back(const pool_inheritance *own)
         sched_setaffinity(0, sizeof own->cpus, &own->cpus);
 #endif
 #ifndef _WIN32
-    pthread_sigmask(SIG_SETMASK, &own->signals, NULL);
+    pool_change_signals(SIG_SETMASK, &own->signals, NULL);
 #endif
 }
 
@@ -286,7 +315,7 @@ static void pool_run(pool_task task, const void *context, Py_ssize_t items, Py_s
     pool.context = context;
     pool.items = items;
     pool.chunk = chunk;
-    fegetenv(&pool.mode);
+    pool.mode = pool_mode();
     atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
     atomic_store_explicit(
         &pool.gate, POOL_BUSY + POOL_SEAT * (uint32_t)(workers < threads - 1 ? workers : threads - 1),
