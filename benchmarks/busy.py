@@ -162,7 +162,7 @@ def table_of(setting: Setting, found: dict[tuple[str, int], list[float]]) -> Tab
     rows = []
     for name, threads in sorted(found):
         times = found[name, threads]
-        alone = found.get((name, 1), times)
+        alone = found.get((name.partition(",")[0], 1), times)
         ratio = statistics.median(alone) / statistics.median(times)
         values = [1e3 * percentile(times, percent) for percent in (50, 90, 99)]
         rows.append([name, str(threads), *(f"{value:.2f}" for value in values), f"{ratio:.2f}"])

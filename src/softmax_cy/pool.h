@@ -51,6 +51,8 @@ tests/test_pool_model.py goes through every interleaving of this. */
 #endif
 #ifdef __linux__
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 enum { POOL_MAX_WORKERS = 1023 };
@@ -69,6 +71,8 @@ typedef void (*pool_task)(const void *context, Py_ssize_t begin, Py_ssize_t end)
 typedef struct {
     _Alignas(64) _Atomic int asleep;
     PyThread_type_lock bell;    /* held, but from a ring until it is heard */
+    /* For Linux: the thread's number, 0 before it runs, and 1 + the CPU that it was sent away from last. */
+    _Atomic int id, away;
 } pool_worker;
 
 static struct {
@@ -123,6 +127,41 @@ static void pool_claim_chunks(void)
         pool.task(pool.context, begin, pool.items - begin < pool.chunk ? pool.items : begin + pool.chunk);
 }
 
+#ifdef __linux__
+static cpu_set_t pool_cpus;
+
+/* For callers that OpenMP has bound to one CPU: workers may use these. */
+static void pool_may_use(int cpu)
+{
+    if (cpu >= 0 && cpu < CPU_SETSIZE)
+        CPU_SET(cpu, &pool_cpus);
+}
+
+/* Let a sleeping worker wake on another CPU than the one that wakes it. Left to itself, Linux 6.18 in a virtual machine
+   queues it behind that thread, where it runs 1.8 ms later, while the other CPUs sleep. */
+static void pool_send_away(pool_worker *worker)
+{
+    cpu_set_t cpus = pool_cpus;
+    int here = sched_getcpu(), id = atomic_load_explicit(&worker->id, memory_order_relaxed);
+    if (id == 0 || here < 0 || atomic_exchange_explicit(&worker->away, here + 1, memory_order_relaxed) == here + 1)
+        return;
+    if (CPU_COUNT(&cpus) == 0 && sched_getaffinity(0, sizeof cpus, &cpus) != 0)
+        return;
+    CPU_CLR(here, &cpus);
+    if (CPU_COUNT(&cpus) > 0)
+        sched_setaffinity(id, sizeof cpus, &cpus);
+}
+
+static void pool_know(pool_worker *self)
+{
+    atomic_store_explicit(&self->id, (int)syscall(SYS_gettid), memory_order_relaxed);
+}
+#else
+#define pool_may_use(cpu) ((void)(cpu))
+#define pool_send_away(worker) ((void)(worker))
+#define pool_know(self) ((void)(self))
+#endif
+
 /* Wake as many as there are seats that nobody awake could take, but two at most: they wake others in turn. */
 static void pool_ring(void)
 {
@@ -137,6 +176,7 @@ static void pool_ring(void)
         int sleeps = 1;
         if (atomic_compare_exchange_strong_explicit(
                 &pool.worker[i].asleep, &sleeps, 0, memory_order_seq_cst, memory_order_relaxed)) {
+            pool_send_away(&pool.worker[i]);
             PyThread_release_lock(pool.worker[i].bell);
             wanted--;
         }
@@ -173,6 +213,7 @@ static void pool_sleep(pool_worker *self)
 static void pool_work(void *self)
 {
     int spins = 0;
+    pool_know((pool_worker *)self);
     for (;;) {
         if (pool_enter()) {
             pool_ring();
@@ -190,8 +231,7 @@ static void pool_work(void *self)
     }
 }
 
-/* What a thread has from the one that starts it: which signals it blocks, and on Linux the CPUs that it may use. These may
-   be one alone where OpenMP has bound the caller to it: then workers get those that were given to pool_may_use. */
+/* What a thread has from the one that starts it: which signals it blocks, and on Linux the CPUs that it may use. */
 typedef struct {
 #ifndef _WIN32
     sigset_t signals;
@@ -201,18 +241,6 @@ typedef struct {
 #endif
     int has_cpus;
 } pool_inheritance;
-
-#ifdef __linux__
-static cpu_set_t pool_cpus;
-
-static void pool_may_use(int cpu)
-{
-    if (cpu >= 0 && cpu < CPU_SETSIZE)
-        CPU_SET(cpu, &pool_cpus);
-}
-#else
-#define pool_may_use(cpu) ((void)(cpu))
-#endif
 
 /* On Linux a mask is a thread's by either name, and one of them would ask for glibc 2.32. */
 #ifdef __linux__
