@@ -1306,3 +1306,18 @@ def test_rows_of_all_kinds_side_by_side(length, dtype, rng):
         loss, grad = cross_entropy_and_grad(logits, target, out=logits if in_place else None, **options)
         assert loss.tobytes() == b"".join(row[0].tobytes() for row in expected)
         assert grad.tobytes() == b"".join(row[1].tobytes() for row in expected)
+
+
+@pytest.mark.parametrize("above", [0, 30])
+@pytest.mark.parametrize("length", [4097, 9000, 40_000])
+def test_a_gradient_of_several_blocks_is_the_same_in_place_and_strided(length, above, dtype, rng):
+    """Where it lies apart from the logits it holds their exponentials first."""
+    x = rng.standard_normal((3, length)).astype(dtype)
+    x[:, length // 2] += above
+    target = np.array([0, length // 2, length - 1])
+    loss, grad = cross_entropy_and_grad(x, target)
+    strided = np.empty((3, 2 * length), dtype)[:, ::2]
+    for logits, out in ((x, strided), (same := x.copy(), same), (np.repeat(x, 2, 1)[:, ::2], None)):
+        again, result = cross_entropy_and_grad(logits, target, out=out)
+        assert np.asarray(again).tobytes() == np.asarray(loss).tobytes()
+        assert result.tobytes() == grad.tobytes()

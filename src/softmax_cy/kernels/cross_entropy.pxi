@@ -147,6 +147,41 @@ cdef void gradient(
         start += count
 
 
+cdef inline bint is_plain_index(const CrossEntropySlices *all, real weight) noexcept nogil:
+    """Whether the gradient is a multiple of softmax, but for the target."""
+    return (
+        all.target_elements == NULL and all.smoothing == 0 and is_finite(all.grad_factor) and is_finite(weight))
+
+
+cdef inline char *room_beside_logits(const Slice *s) noexcept nogil:
+    """The gradient, where it can hold the exponentials while the logits may be needed again; else NULL."""
+    return room_for_exponentials(s) if s.out != s.x else NULL
+
+
+cdef void plain_gradient(
+    const CrossEntropySlices *all, const Slice *s, Py_ssize_t start, Py_ssize_t end, LogSum sum_, real coefficient,
+    const char *kept, char *scratch,
+) noexcept nogil:
+    """gradient, of slices that is_plain_index, over whole blocks. `kept`: all exponentials, or NULL."""
+    cdef Shift shift = shift_to(sum_.top, 1)
+    cdef Py_ssize_t count
+    cdef const char *block
+    cdef Constants constants
+    constants.r = reciprocals_of(sum_)
+    constants.coefficient = v_set(coefficient)
+    constants.factor = v_set(<real> all.grad_factor)
+    while start < end:
+        count = block_at(start, end)
+        block = scratch
+        if kept != NULL:
+            block = kept + start * <Py_ssize_t> sizeof(real)
+        else:
+            block_exponentials(fetch(s, start, count, scratch), scratch, count, shift)
+        finish(block, NULL, room_for(s, start, scratch), count, &constants, CROSS_ENTROPY_GRADIENT, False)
+        deliver(s, start, count, scratch, 0)
+        start += count
+
+
 cdef inline real gradient_at_index(
     const CrossEntropySlices *all, real x, double p, LogSum sum_, real weight, real of_index
 ) noexcept nogil:
@@ -212,6 +247,8 @@ cdef void cross_entropy_slice(
     cdef LogSum sum_
     cdef Sums sums
     cdef real top
+    cdef bint plain
+    cdef char *kept = NULL
     if is_index and index == IGNORED:
         deliver_everywhere(all, &s, 0, loss_at, scratch)
         return
@@ -220,10 +257,13 @@ cdef void cross_entropy_slice(
             weight = real_element(all.weight, all.weight_elements, index)
         of_index = <real> (1 - all.smoothing) * weight
         x_index = real_element(s.x, all.x_elements, index)
+    plain = is_plain_index(all, weight)
+    if plain and all.grad != NULL:
+        kept = room_beside_logits(&s)
     top = slice_max(&s, scratch)
     sum_.over = total_of(NAN)
     if has_softmax(top) and not out_of_range:
-        sum_ = log_sum(&s, top, scratch)
+        sum_ = log_sum(&s, top, kept, scratch)
     if not is_number(sum_.over):
         # Even where nothing is asked of the slice.
         deliver_everywhere(all, &s, NAN, loss_at, scratch)
@@ -239,7 +279,10 @@ cdef void cross_entropy_slice(
         coefficient_sum += <real> (sums.coefficients.hi + sums.coefficients.lo)
     write_result(loss, loss_at, all.loss_kind)
     if all.grad != NULL:
-        gradient(all, &s, target, 0, all.length, sum_, coefficient_sum, scratch, spare)
+        if plain:
+            plain_gradient(all, &s, 0, all.length, sum_, coefficient_sum, kept, scratch)
+        else:
+            gradient(all, &s, target, 0, all.length, sum_, coefficient_sum, scratch, spare)
         if is_index:
             put_gradient_at_index(all, &s, index, x_index, sum_, weight, of_index)
 

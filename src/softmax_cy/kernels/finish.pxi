@@ -74,9 +74,13 @@ cdef inline two_vectors results_of_two(
 
 
 cdef inline void finish_loop(
-    const char *x_, const char *y_, char *out, Py_ssize_t count, const Constants *c, Operation operation, bint stream
+    const char *x_, const char *y_, char *out, Py_ssize_t count, const Constants *constants, Operation operation,
+    bint stream,
 ) noexcept nogil:
     """`operation` is a constant of the caller."""
+    # A copy stays in registers: what `out` holds could be the caller's, for all that the compiler knows.
+    cdef Constants copy = constants[0]
+    cdef const Constants *c = &copy
     cdef const real *x = <const real *> x_
     cdef const real *y = <const real *> y_
     cdef real *q = <real *> out

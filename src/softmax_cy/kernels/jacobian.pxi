@@ -68,7 +68,7 @@ cdef real true_complement(const JacobianRows *rows, char *scratch) noexcept nogi
     all.keep_elements = rows.keep_elements
     all.scale = rows.scale
     s = slice_at(&all, 0)
-    sum_ = log_sum(&s, slice_max(&s, scratch), scratch)
+    sum_ = log_sum(&s, slice_max(&s, scratch), NULL, scratch)
     return <real> ((sum_.others.hi + sum_.others.lo) / (1 + (sum_.others.hi + sum_.others.lo)))
 
 

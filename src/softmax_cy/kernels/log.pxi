@@ -48,27 +48,36 @@ cdef inline total others_of(total all_, Exponential largest) noexcept nogil:
     return total_over(total_add(all_, minus_largest), exact_value(largest))
 
 
-cdef total slice_sum(const Slice *s, Shift shift, real top, TermSum which, char *scratch) noexcept nogil:
+cdef total slice_sum(
+    const Slice *s, Shift shift, real top, TermSum which, char *kept, char *scratch
+) noexcept nogil:
+    """`kept`: where all exponentials are left, or NULL."""
     cdef Py_ssize_t start = 0, count
-    cdef total t
+    cdef const char *block
+    cdef total t, of_block
     t.hi = t.lo = 0
     while start < s.all.length:
         count = block_at(start, s.all.length)
-        t = total_add(t, block_sum(fetch(s, start, count, scratch), count, shift, top, which))
+        block = fetch(s, start, count, scratch)
+        if kept != NULL:
+            of_block = block_exponentials(block, kept + start * <Py_ssize_t> sizeof(real), count, shift)
+        else:
+            of_block = block_sum(block, count, shift, top, which)
+        t = total_add(t, of_block)
         start += count
     return t
 
 
-cdef LogSum log_sum(const Slice *s, real top, char *scratch) noexcept nogil:
-    """Of a slice that has_softmax."""
+cdef LogSum log_sum(const Slice *s, real top, char *kept, char *scratch) noexcept nogil:
+    """Of a slice that has_softmax. `kept`, which is not x: where all exponentials are left, or NULL."""
     cdef Shift shift = shift_to(top, s.all.scale)
     cdef Exponential largest = largest_exponential(top, shift)
     cdef LogSum sum_
     sum_.top = top
-    sum_.all_ = slice_sum(s, shift, top, EXPONENTIALS_ALONE, scratch)
+    sum_.all_ = slice_sum(s, shift, top, EXPONENTIALS_ALONE, kept, scratch)
     sum_.others = others_of(sum_.all_, largest)
     if sum_.others.hi < FEW_OTHERS:
-        sum_.others = total_over(slice_sum(s, shift, top, BELOW_TOP, scratch), exact_value(largest))
+        sum_.others = total_over(slice_sum(s, shift, top, BELOW_TOP, NULL, scratch), exact_value(largest))
     sum_.over = total_log1p(sum_.others)
     return sum_
 
@@ -119,7 +128,7 @@ cdef void log_softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     if not has_softmax(top):
         deliver_value(s, 0, s.all.length, scratch, NAN, -INFINITY)
         return
-    sum_ = log_sum(s, top, scratch)
+    sum_ = log_sum(s, top, NULL, scratch)
     log_results(s, 0, s.all.length, &sum_, scratch)
 
 
@@ -132,7 +141,7 @@ cdef void logsumexp_slice(const Slice *s, char *scratch) noexcept nogil:
     cdef real result = top * <real> s.all.scale
     cdef LogSum sum_
     if has_softmax(top):
-        sum_ = log_sum(s, top, scratch)
+        sum_ = log_sum(s, top, NULL, scratch)
         write_log_sum(s.all, s.out, &sum_)
         return
     if has_nan(s, scratch):

@@ -85,13 +85,12 @@ cdef bint find_top(LongSlice *long_) noexcept nogil:
     return has_softmax(<real> long_.whole.top)
 
 
-cdef inline void terms_pass(
-    const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end, TermSum which, bint keep
+cdef void terms_pass(
+    const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end, TermSum which, char *kept
 ) noexcept nogil:
-    """`keep`: exponentials stay in `out`, if it can hold them. `which` and `keep` are constants of the caller."""
+    """`kept`: where all exponentials are left, or NULL."""
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s = slice_at(long_.slices, 0)
-    cdef char *kept = room_for_exponentials(&s) if keep else NULL
     cdef real top = <real> long_.whole.top
     cdef Shift shift = shift_to(top, s.all.scale)
     cdef Py_ssize_t b, start, count
@@ -109,15 +108,21 @@ cdef inline void terms_pass(
 
 
 cdef void kept_exponentials_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    terms_pass(long_, begin, end, EXPONENTIALS_ALONE, True)
+    cdef Slice s = slice_at(long_.slices, 0)
+    terms_pass(long_, begin, end, EXPONENTIALS_ALONE, room_for_exponentials(&s))
+
+
+cdef void exponentials_beside_logits_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    cdef Slice s = slice_at(long_.slices, 0)
+    terms_pass(long_, begin, end, EXPONENTIALS_ALONE, room_beside_logits(&s) if s.out != NULL else NULL)
 
 
 cdef void exponentials_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    terms_pass(long_, begin, end, EXPONENTIALS_ALONE, False)
+    terms_pass(long_, begin, end, EXPONENTIALS_ALONE, NULL)
 
 
 cdef void below_top_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    terms_pass(long_, begin, end, BELOW_TOP, False)
+    terms_pass(long_, begin, end, BELOW_TOP, NULL)
 
 
 # ---- softmax -----------------------------------------------------------------------------------------------------
@@ -174,7 +179,11 @@ cdef Pass next_pass_of_logarithms(LongSlice *long_) noexcept nogil:
         return largest_pass
     if long_.step == FIND_LARGEST:
         long_.step = ADD_EXPONENTIALS
-        return exponentials_pass if find_top(long_) else refuse(long_)
+        if not find_top(long_):
+            return refuse(long_)
+        if long_.plain_index:
+            return exponentials_beside_logits_pass
+        return exponentials_pass
     whole = all_blocks(long_)
     if long_.step == ADD_EXPONENTIALS:
         set_sums_of(&long_.whole, first_sum(&whole), total_of(0))
@@ -367,9 +376,14 @@ cdef void loss_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) no
 cdef void gradient_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
     cdef const CrossEntropySlices *all = long_.losses
     cdef Slice s = slice_at(long_.slices, 0)
-    gradient(
-        all, &s, all.target, first_element(long_, begin), last_element(long_, end), long_log_sum(long_),
-        <real> long_.coefficient_sum, thread_buffer(KERNEL_BUFFER), thread_buffer(TILE_BUFFER))
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
+    cdef Py_ssize_t start = first_element(long_, begin), stop = last_element(long_, end)
+    cdef real coefficient_sum = <real> long_.coefficient_sum
+    cdef LogSum sum_ = long_log_sum(long_)
+    if long_.plain_index:
+        plain_gradient(all, &s, start, stop, sum_, coefficient_sum, room_beside_logits(&s), scratch)
+    else:
+        gradient(all, &s, all.target, start, stop, sum_, coefficient_sum, scratch, thread_buffer(TILE_BUFFER))
 
 
 cdef inline real of_index_of(const LongSlice *long_) noexcept nogil:
@@ -391,6 +405,7 @@ cdef inline bint begin_loss(LongSlice *long_) noexcept nogil:
         if all.weight != NULL:
             long_.weight = real_element(all.weight, all.weight_elements, long_.index)
         long_.x_index = real_element(all.x, all.x_elements, long_.index)
+    long_.plain_index = is_plain_index(all, <real> long_.weight)
     return True
 
 
@@ -414,6 +429,8 @@ cdef Pass begin_losses(LongSlice *long_) noexcept nogil:
         if of_index != 0:
             long_.loss = rounded_sum(of_index, <real> long_.x_index - sum_.top, sum_.over)
         long_.coefficient_sum = of_index
+    if long_.plain_index:
+        return deliver_loss(long_)
     long_.block = block_length() // 2
     if all.target_elements == NULL and all.smoothing == 0:
         return deliver_loss(long_)

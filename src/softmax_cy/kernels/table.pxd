@@ -111,6 +111,7 @@ ctypedef struct LongSlice:
     double centre
     int64_t index           # of the target, for a loss
     double x_index
+    bint plain_index
     double weight
     double loss
     double coefficient_sum
