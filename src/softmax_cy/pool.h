@@ -6,8 +6,8 @@ Design:
    start: on a busy machine a thread that was woken may not run for milliseconds, and by then the caller is done.
 2. Chunks are the same whoever computes them, and no item is in two of them: no result depends on the threads.
 3. There is one job at a time. Whoever calls meanwhile computes alone, so that each caller makes progress.
-4. A worker that finds nothing to do looks for some more microseconds, for calls that follow each other, and then sleeps
-   on a lock of its own, its bell.
+4. A worker that finds nothing to do keeps looking for some tens of microseconds, as calls may follow each other. Then it
+   sleeps on a lock of its own, its bell.
 5. Workers are started when they are first needed and never end. They hold no Python object, so that a process may exit
    or fork at any time. A child of a fork begins with an empty pool.
 6. Workers compute in the caller's floating-point mode (rounding, subnormal numbers), and leave signals to others.
@@ -152,14 +152,14 @@ static void pool_send_away(pool_worker *worker)
         sched_setaffinity(id, sizeof cpus, &cpus);
 }
 
-static void pool_know(pool_worker *self)
+static void pool_record_id(pool_worker *self)
 {
     atomic_store_explicit(&self->id, (int)syscall(SYS_gettid), memory_order_relaxed);
 }
 #else
 #define pool_may_use(cpu) ((void)(cpu))
 #define pool_send_away(worker) ((void)(worker))
-#define pool_know(self) ((void)(self))
+#define pool_record_id(self) ((void)(self))
 #endif
 
 /* Wake as many as there are seats that nobody awake could take, but two at most: they wake others in turn. */
@@ -213,7 +213,7 @@ static void pool_sleep(pool_worker *self)
 static void pool_work(void *self)
 {
     int spins = 0;
-    pool_know((pool_worker *)self);
+    pool_record_id((pool_worker *)self);
     for (;;) {
         if (pool_enter()) {
             pool_ring();
