@@ -8,31 +8,33 @@ from softmax_cy import _threads
 NAME = "threadpoolctl"
 
 
+class Limits:
+    """What makes a controller of threadpoolctl's base class: found by a file's name, known by a symbol in it."""
+
+    user_api = "openmp"
+    internal_api = "softmax_cy"
+    filename_prefixes = ("_threads.",)
+    check_symbols = ("softmax_cy_pool",)
+
+    def get_num_threads(self):
+        """As many as a call uses that does not say."""
+        return _threads.get_num_threads()
+
+    def set_num_threads(self, num_threads):
+        """Let no call use more."""
+        _threads.limit_num_threads(num_threads)
+
+    def get_version(self):
+        """Of the package."""
+        from softmax_cy._version import __version__
+
+        return __version__
+
+
 def register(threadpoolctl) -> None:
     """Tell threadpoolctl 3.2 or newer of a library that is limited as those with OpenMP are."""
-    if not hasattr(threadpoolctl, "register"):
-        return
-
-    class Controller(threadpoolctl.LibController):
-        """Found by the name of a module with threads, and known by a symbol that it exports."""
-
-        user_api = "openmp"
-        internal_api = "softmax_cy"
-        filename_prefixes = ("_threads.",)
-        check_symbols = ("softmax_cy_pool",)
-
-        def get_num_threads(self):
-            return _threads.get_num_threads()
-
-        def set_num_threads(self, num_threads):
-            _threads.limit_num_threads(num_threads)
-
-        def get_version(self):
-            from softmax_cy._version import __version__
-
-            return __version__
-
-    threadpoolctl.register(Controller)
+    if hasattr(threadpoolctl, "register"):
+        threadpoolctl.register(type("Controller", (Limits, threadpoolctl.LibController), {}))
 
 
 class RegisterWhenImported:
