@@ -77,10 +77,10 @@ def serve(name: str, threads: int) -> None:
             case = Case("softmax", shape, threads=threads)
             runs[shape] = peer.prepare(case, Buffers(case, PLACES[1]))
             runs[shape].call()
-        print(json.dumps(time_calls(runs[shape], setting["calls"], spaced=setting["spaced"])), flush=True)
+        print(json.dumps(seconds_of_calls(runs[shape], setting["calls"], spaced=setting["spaced"])), flush=True)
 
 
-def time_calls(run: peers.Run, calls: int, *, spaced: bool) -> list[float]:
+def seconds_of_calls(run: peers.Run, calls: int, *, spaced: bool) -> list[float]:
     """The seconds of each."""
     run.call()
     times = []

@@ -113,7 +113,7 @@ def test_the_wheel_holds_what_embedders_need_and_no_generated_code(built):
         "capi.pxd",
         "include/softmax_cy.h",
         "kernels/table.pxd",
-        "kernels/simd.h",
+        "kernels/kinds.h",
     ):
         assert f"softmax_cy/{name}" in names
     examples = {
