@@ -36,22 +36,6 @@ cdef enum Product:
     LOG_SOFTMAX_JVP
 
 
-cdef inline SlicesKernel product_kernel(const KernelTable *kernels, Product which) noexcept:
-    if which == LOG_SOFTMAX_VJP:
-        return kernels.log_softmax_vjp
-    if which == LOG_SOFTMAX_JVP:
-        return kernels.log_softmax_jvp
-    return kernels.softmax_product
-
-
-cdef inline const LongKernel *long_kernel(const KernelTable *kernels, Product which) noexcept:
-    if which == LOG_SOFTMAX_VJP:
-        return &kernels.long_log_softmax_vjp
-    if which == LOG_SOFTMAX_JVP:
-        return &kernels.long_log_softmax_jvp
-    return &kernels.long_softmax_product
-
-
 cdef object product(
     Product which, object v, str v_name, object y, str y_name, object axis, object scale, object out,
     object num_threads,
@@ -70,6 +54,8 @@ cdef object product(
     cdef uint64_t axes
     cdef ndarray result
     cdef const KernelTable *kernels
+    cdef const LongKernel *long_
+    cdef SlicesKernel kernel
     if computed != of_outputs:
         computed = cnp.NPY_DOUBLE
     elif computed == cnp.NPY_FLOAT and half_dtype(vector, computed) == half_dtype(outputs, computed):
@@ -90,9 +76,17 @@ cdef object product(
         if _layout.overlap_partly(outputs, result):
             outputs = outputs.copy()
     kernels = kernels_for(computed)
-    run_slices(
-        product_kernel(kernels, which), PRODUCT_COST, vector, result, axes, factor, outputs, None, computed, threads,
-        long_kernel(kernels, which))
+    if which == LOG_SOFTMAX_VJP:
+        kernel = kernels.log_softmax_vjp
+        long_ = &kernels.long_log_softmax_vjp
+    elif which == LOG_SOFTMAX_JVP:
+        kernel = kernels.log_softmax_jvp
+        long_ = &kernels.long_log_softmax_jvp
+    else:
+        # The Jacobian of softmax is symmetric.
+        kernel = kernels.softmax_product
+        long_ = &kernels.long_softmax_product
+    run_slices(kernel, PRODUCT_COST, vector, result, axes, factor, outputs, None, computed, threads, long_)
     return returned(result, out)
 
 

@@ -100,7 +100,7 @@ def get_num_threads():
     Returns
     -------
     int
-        As set by `set_num_threads`, or the default, within the limits that threadpoolctl set and the build allows.
+        As set by `set_num_threads`, or the default, within the limits that threadpoolctl set.
 
     Examples
     --------

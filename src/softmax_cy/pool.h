@@ -297,10 +297,10 @@ static void pool_hire(int wanted)
             break;
         if (PyThread_start_new_thread(pool_work, worker) == PYTHREAD_INVALID_THREAD_ID)
             break;
-        workers++;
+        /* At once: a child that another thread forks meanwhile must know which workers to forget. */
+        atomic_store_explicit(&pool.workers, ++workers, memory_order_relaxed);
     }
     pool_take_back(&own);
-    atomic_store_explicit(&pool.workers, workers, memory_order_relaxed);
 }
 
 /* Wait for those who are inside. */

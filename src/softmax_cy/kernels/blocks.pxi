@@ -16,10 +16,6 @@ cdef inline Py_ssize_t block_at(Py_ssize_t start, Py_ssize_t length) noexcept no
     return block_length() if length - start > block_length() else length - start
 
 
-cdef inline Py_ssize_t blocks_in(Py_ssize_t length) noexcept nogil:
-    return (length + block_length() - 1) // block_length()
-
-
 cdef inline Py_ssize_t elements_to_line(const char *out, Py_ssize_t count) noexcept nogil:
     """How many elements to write first, so that no vector after them straddles two cache lines.
 

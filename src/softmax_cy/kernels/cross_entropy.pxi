@@ -155,7 +155,7 @@ cdef inline bint is_plain_index(const CrossEntropySlices *all, real weight) noex
 
 cdef inline char *room_beside_logits(const Slice *s) noexcept nogil:
     """The gradient, where it can hold the exponentials while the logits may be needed again; else NULL."""
-    return room_for_exponentials(s) if s.out != s.x else NULL
+    return room_for_exponentials(s) if s.out != NULL and s.out != s.x else NULL
 
 
 cdef void plain_gradient(
@@ -258,7 +258,7 @@ cdef void cross_entropy_slice(
         of_index = <real> (1 - all.smoothing) * weight
         x_index = real_element(s.x, all.x_elements, index)
     plain = is_plain_index(all, weight)
-    if plain and all.grad != NULL:
+    if plain:
         kept = room_beside_logits(&s)
     top = slice_max(&s, scratch)
     sum_.over = total_of(NAN)

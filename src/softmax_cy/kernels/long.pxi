@@ -56,16 +56,23 @@ cdef inline void set_sums_of(BlockSum *sum_, total first, total second) noexcept
     sum_.second_lo = second.lo
 
 
-cdef BlockSum all_blocks(const LongSlice *long_) noexcept nogil:
-    """Both sums, and the largest."""
-    cdef BlockSum whole = BlockSum(hi=0, lo=0, second_hi=0, second_lo=0, top=-INFINITY)
+cdef BlockSum sums_of_blocks(const LongSlice *long_) noexcept nogil:
+    """Both sums, over all blocks."""
+    cdef BlockSum whole = BlockSum(hi=0, lo=0, second_hi=0, second_lo=0, top=0)
     cdef Py_ssize_t b
     for b in range(number_of_blocks(long_)):
         set_sums_of(
             &whole, total_add(first_sum(&whole), first_sum(&long_.sums[b])),
             total_add(second_sum(&whole), second_sum(&long_.sums[b])))
-        whole.top = max(whole.top, long_.sums[b].top)
     return whole
+
+
+cdef double largest_of_blocks(const LongSlice *long_) noexcept nogil:
+    cdef double top = -INFINITY
+    cdef Py_ssize_t b
+    for b in range(number_of_blocks(long_)):
+        top = max(top, long_.sums[b].top)
+    return top
 
 
 # ---- exponentials ------------------------------------------------------------------------------------------------
@@ -75,13 +82,12 @@ cdef void largest_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end)
     cdef Slice s = slice_at(long_.slices, 0)
     cdef Py_ssize_t b
     for b in range(begin, end):
-        long_.sums[b].hi = long_.sums[b].lo = long_.sums[b].second_hi = long_.sums[b].second_lo = 0
         long_.sums[b].top = range_max(&s, first_element(long_, b), last_element(long_, b + 1), scratch)
 
 
 cdef bint find_top(LongSlice *long_) noexcept nogil:
     """Whether there is a finite largest element."""
-    long_.whole.top = all_blocks(long_).top
+    long_.whole.top = largest_of_blocks(long_)
     return has_softmax(<real> long_.whole.top)
 
 
@@ -114,7 +120,7 @@ cdef void kept_exponentials_pass(const LongSlice *long_, Py_ssize_t begin, Py_ss
 
 cdef void exponentials_beside_logits_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
     cdef Slice s = slice_at(long_.slices, 0)
-    terms_pass(long_, begin, end, EXPONENTIALS_ALONE, room_beside_logits(&s) if s.out != NULL else NULL)
+    terms_pass(long_, begin, end, EXPONENTIALS_ALONE, room_beside_logits(&s))
 
 
 cdef void exponentials_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -148,7 +154,7 @@ cdef Pass next_softmax_pass(LongSlice *long_) noexcept nogil:
         return kept_exponentials_pass if find_top(long_) else refuse(long_)
     if long_.step == ADD_EXPONENTIALS:
         long_.step = HAVE_SUM
-        whole = all_blocks(long_)
+        whole = sums_of_blocks(long_)
         set_sums_of(&long_.whole, first_sum(&whole), total_of(0))
         return softmax_pass
     return NULL
@@ -184,7 +190,7 @@ cdef Pass next_pass_of_logarithms(LongSlice *long_) noexcept nogil:
         if long_.plain_index:
             return exponentials_beside_logits_pass
         return exponentials_pass
-    whole = all_blocks(long_)
+    whole = sums_of_blocks(long_)
     if long_.step == ADD_EXPONENTIALS:
         set_sums_of(&long_.whole, first_sum(&whole), total_of(0))
         if long_log_sum(long_).others.hi < FEW_OTHERS:
@@ -297,7 +303,7 @@ cdef void log_softmax_jvp_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssiz
 
 cdef inline bint settle_product(LongSlice *long_, bint weighed, Operation operation) noexcept nogil:
     """Leave the sum to take off in `whole.hi`, as product_slice does. False: that is for product_slice alone."""
-    cdef BlockSum whole = all_blocks(long_)
+    cdef BlockSum whole = sums_of_blocks(long_)
     cdef double weights = whole.second_hi + whole.second_lo
     long_.whole.hi = <real> (whole.hi + whole.lo)
     if weighed:
@@ -318,12 +324,12 @@ cdef inline Pass next_product_pass(
         return products
     if long_.step == FIND_CENTRE:
         long_.step = ADD_WEIGHED_PRODUCTS
-        long_.centre = all_blocks(long_).top
+        long_.centre = largest_of_blocks(long_)
         return products
     if long_.step == HAVE_SUM:
         return NULL
     if long_.step == ADD_PRODUCTS:
-        long_.whole.top = all_blocks(long_).top
+        long_.whole.top = largest_of_blocks(long_)
         if long_.whole.top > more_than_half(operation):
             long_.step = FIND_CENTRE
             return centre_pass
@@ -348,7 +354,7 @@ cdef Pass next_log_softmax_vjp_pass(LongSlice *long_) noexcept nogil:
         return vector_sum_pass
     if long_.step == ADD_PRODUCTS:
         long_.step = HAVE_SUM
-        whole = all_blocks(long_)
+        whole = sums_of_blocks(long_)
         long_.whole.hi = <real> (whole.hi + whole.lo)
         return log_softmax_vjp_pass if fabs(long_.whole.hi) < EXTREME else refuse(long_)
     return NULL
@@ -397,7 +403,6 @@ cdef inline bint begin_loss(LongSlice *long_) noexcept nogil:
     long_.logits = logits_of(all)
     long_.slices = &long_.logits
     long_.weight = 1
-    long_.loss = long_.coefficient_sum = 0
     if all.target_elements == NULL:
         long_.index = index_of(all, 0)
         if long_.index < 0:
@@ -429,9 +434,8 @@ cdef Pass begin_losses(LongSlice *long_) noexcept nogil:
         if of_index != 0:
             long_.loss = rounded_sum(of_index, <real> long_.x_index - sum_.top, sum_.over)
         long_.coefficient_sum = of_index
-    if long_.plain_index:
-        return deliver_loss(long_)
-    long_.block = block_length() // 2
+    if not long_.plain_index:
+        long_.block = block_length() // 2
     if all.target_elements == NULL and all.smoothing == 0:
         return deliver_loss(long_)
     long_.step = ADD_LOSSES
@@ -451,7 +455,7 @@ cdef Pass next_cross_entropy_pass(LongSlice *long_) noexcept nogil:
         pass_ = next_pass_of_logarithms(long_)
         return begin_losses(long_) if long_.step == HAVE_SUM else pass_
     if long_.step == ADD_LOSSES:
-        whole = all_blocks(long_)
+        whole = sums_of_blocks(long_)
         if whole.hi + whole.lo != whole.hi + whole.lo:
             return refuse(long_)
         long_.loss = <real> long_.loss + <real> (whole.hi + whole.lo)
