@@ -10,7 +10,7 @@ import pytest
 
 import twin
 from conftest import fma_variants_under_test, variants_under_test
-from softmax_cy import _dispatch, cross_entropy, cross_entropy_and_grad
+from softmax_cy import _dispatch, cross_entropy, cross_entropy_and_grad, log_softmax
 from test_softmax import layouts
 
 pytestmark = pytest.mark.usefixtures("variant")
@@ -441,6 +441,15 @@ TORCH_TARGETS = {
 
 
 @one_variant
+@pytest.mark.parametrize("options", [{"label_smoothing": 0.1}, {"weight": [1, 0.1], "reduction": "sum"}])
+def test_logarithm_beyond_the_range_is_infinite_whatever_its_weight(options, dtype):
+    largest = np.finfo(dtype).max
+    x = np.array([0.9 * largest, -0.9 * largest], dtype)
+    target = 0 if "label_smoothing" in options else 1
+    assert log_softmax(x)[1] == -np.inf
+    assert cross_entropy(x, target, **options) == np.inf
+
+
 @pytest.mark.parametrize("target", TORCH_TARGETS)
 @pytest.mark.parametrize("weight", TORCH_WEIGHTS)
 def test_loss_and_gradient_are_torchs(weight, target, dtype, rng):

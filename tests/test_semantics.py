@@ -406,7 +406,8 @@ LOSS_GROUP = Group(
     "Losses",
     "The reduction is the mean where no other is given. It divides by the weights of the targets that count, for "
     "probabilities by the number of slices; where that is 0 it is NaN. A class whose weight times probability is 0 "
-    "does not count, whatever its logit.",
+    "does not count, whatever its logit. Any other counts by its `log_softmax`: where that is too low for a number of "
+    "the dtype the loss is infinite, however small the weight.",
     [
         LossCase("a target at -inf", [-inf, 0], 0, {}, (inf, [-1, 1])),
         LossCase("probabilities", [0, 0], [0.5, 0.5], {}, (LOG2, [0, 0])),

@@ -911,8 +911,11 @@ class Expected:
         if reduction == "mean":
             # Over weights that add up to 0 it is NaN, also where smoothing leaves something to divide by that.
             factor = 1 / denominator if denominator != 0 else WIDE(np.nan)
-        if sizes.max(initial=0) > float(ml_dtypes.finfo(self.computed).max) / 8:
+        most = float(ml_dtypes.finfo(self.computed).max) / 8
+        if sizes.max(initial=0) > most:
             return  # the loss of one slice may overflow
+        if minus_log_p.max(initial=0, where=(a != 0) & np.isfinite(minus_log_p)) > most:
+            return  # and so may the logarithm of one probability: the loss is infinite then, whatever its weight
         if reduction == "none":
             self.compare(loss.ravel(), losses, sizes)
         else:

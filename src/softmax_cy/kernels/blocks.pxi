@@ -16,12 +16,12 @@ cdef inline Py_ssize_t block_at(Py_ssize_t start, Py_ssize_t length) noexcept no
     return block_length() if length - start > block_length() else length - start
 
 
-cdef inline Py_ssize_t elements_to_line(const char *out, Py_ssize_t count) noexcept nogil:
+cdef inline Py_ssize_t elements_to_line(const char *out, Py_ssize_t count, int vectors) noexcept nogil:
     """How many elements to write first, so that no vector after them straddles two cache lines.
 
-    Such a store costs twice; below some vectors the detour costs more. 0 too where no element begins at a line.
+    Such a store costs twice; below some `vectors` the detour costs more. 0 too where no element begins at a line.
     """
-    if count < 8 * LANES or <uintptr_t> out % sizeof(real):
+    if count < vectors * LANES or <uintptr_t> out % sizeof(real):
         return 0
     return (-<uintptr_t> out % CACHE_LINE) // sizeof(real)
 

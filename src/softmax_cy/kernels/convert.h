@@ -45,10 +45,9 @@ INLINE chunk_of_32_bits chunk_to_half(chunk_of_32_bits bits) {
     return sign >> 16 | half;
 }
 
-INLINE chunk_of_32_bits chunk_to_bfloat(chunk_of_32_bits bits) {
-    chunk_of_32_bits rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    return chunk_select((chunk_of_32_bits)((bits & 0x7fffffff) > 0x7f800000), bits >> 16 | 0x40, rounded);
-}
+/* The same for bfloat16, whose bits are the upper half. A NaN among results has the one payload (sums.h), which rounding
+ * leaves as it is. */
+INLINE chunk_of_32_bits chunk_to_bfloat(chunk_of_32_bits bits) { return (bits + 0x7fff + (bits >> 16 & 1)) >> 16; }
 
 /* CHUNK elements of one kind to another, at any address: loaded before anything is stored. Where the hardware converts,
  * it does so to the same bits; its conversion to bfloat16 does not (it flushes subnormal numbers to 0). */
@@ -70,7 +69,14 @@ INLINE void floats_from_halves(const char *from, char *to) {
 }
 
 INLINE void floats_from_bfloats(const char *from, char *to) {
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(__AVX512BW__)
+    /* Every number twice, and zeros in the place of the first. */
+    static const uint16_t twice[32] __attribute__((aligned(64))) = {
+        0, 0, 1, 1, 2,  2,  3,  3,  4,  4,  5,  5,  6,  6,  7,  7,
+        8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15};
+    __m512i bfloats = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)from));
+    _mm512_storeu_si512(to, _mm512_maskz_permutexvar_epi16(0xaaaaaaaa, _mm512_load_si512(twice), bfloats));
+#elif defined(__AVX2__)
     __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from));
     __m256i high = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from + 1));
     _mm256_storeu_si256((__m256i *)to, _mm256_slli_epi32(low, 16));
@@ -101,24 +107,34 @@ INLINE void halves_from_floats(const char *from, char *to) {
 #endif
 }
 
+#if defined(__AVX512BW__)
+enum { BFLOATS_AT_ONCE = 2 * CHUNK };
+
+INLINE __m512i sixteen_to_bfloat(const char *from) {
+    __m512i bits = _mm512_loadu_si512(from), rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+    __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
+    return _mm512_mask_add_epi32(rounded, odd, rounded, _mm512_set1_epi32(1));
+}
+
+INLINE void bfloats_from_floats(const char *from, char *to) {
+    static const uint16_t upper_halves[32] __attribute__((aligned(64))) = {
+        1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+        33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+    __m512i low = sixteen_to_bfloat(from), high = sixteen_to_bfloat(from + 4 * CHUNK);
+    _mm512_storeu_si512(to, _mm512_permutex2var_epi16(low, _mm512_load_si512(upper_halves), high));
+}
+#else
+enum { BFLOATS_AT_ONCE = CHUNK };
+
 #if defined(__AVX2__)
-INLINE __m256i eight_to_bfloat(__m256i from) {
-    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(from, 16), _mm256_set1_epi32(1));
-    __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(from, _mm256_set1_epi32(0x7fff)), odd);
-    __m256 nan = _mm256_cmp_ps((__m256)from, (__m256)from, _CMP_UNORD_Q);
-    __m256i quiet = _mm256_or_si256(from, _mm256_set1_epi32(0x400000));
-    return _mm256_srli_epi32((__m256i)_mm256_blendv_ps((__m256)rounded, (__m256)quiet, nan), 16);
+INLINE __m256i eight_to_bfloat(__m256i bits) {
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
 }
 #endif
 
 INLINE void bfloats_from_floats(const char *from, char *to) {
-#if defined(__AVX512F__)
-    __m512i bits = _mm512_loadu_si512(from), odd = _mm512_and_epi32(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-    __mmask16 nan = _mm512_cmp_ps_mask((__m512)bits, (__m512)bits, _CMP_UNORD_Q);
-    rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
-    _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
-#elif defined(__AVX2__)
+#if defined(__AVX2__)
     __m256i low = eight_to_bfloat(_mm256_loadu_si256((const __m256i *)from));
     __m256i high = eight_to_bfloat(_mm256_loadu_si256((const __m256i *)from + 1));
     /* Packed half by half, and put in order. */
@@ -130,14 +146,15 @@ INLINE void bfloats_from_floats(const char *from, char *to) {
     memcpy(to, &bfloats, sizeof bfloats);
 #endif
 }
+#endif
 
-/* Reads and writes CHUNK elements, or as many as are left: no byte beyond them. CONVERT(from, to) takes a chunk. */
-#define EACH_CHUNK(FROM_BYTES, TO_BYTES, CONVERT)                                                                     \
-    for (ptrdiff_t i = 0; i < count; i += CHUNK) {                                                                    \
-        if (count - i >= CHUNK) {                                                                                     \
+/* Reads and writes AT_ONCE elements, or as many as are left: no byte beyond them. CONVERT(from, to) takes so many. */
+#define EACH_CHUNK(AT_ONCE, FROM_BYTES, TO_BYTES, CONVERT)                                                            \
+    for (ptrdiff_t i = 0; i < count; i += (AT_ONCE)) {                                                                \
+        if (count - i >= (AT_ONCE)) {                                                                                 \
             CONVERT(from + i * (FROM_BYTES), to + i * (TO_BYTES));                                                    \
         } else {                                                                                                      \
-            char before[CHUNK * (FROM_BYTES)] = {0}, after[CHUNK * (TO_BYTES)];                                       \
+            char before[(AT_ONCE) * (FROM_BYTES)] = {0}, after[(AT_ONCE) * (TO_BYTES)];                               \
             memcpy(before, from + i * (FROM_BYTES), (size_t)(count - i) * (FROM_BYTES));                              \
             CONVERT(before, after);                                                                                   \
             memcpy(to + i * (TO_BYTES), after, (size_t)(count - i) * (TO_BYTES));                                     \
@@ -146,7 +163,7 @@ INLINE void bfloats_from_floats(const char *from, char *to) {
     return;
 
 #if SOFTMAX_CY_REAL_BITS == 32
-#define REALS_FROM(KIND) EACH_CHUNK(2, 4, floats_from_##KIND)
+#define REALS_FROM(KIND) EACH_CHUNK(CHUNK, 2, 4, floats_from_##KIND)
 #else
 #define DOUBLES_FROM(NAME, CONVERT)                                                                               \
     INLINE void NAME(const char *from, char *to) {                                                                    \
@@ -159,7 +176,7 @@ INLINE void bfloats_from_floats(const char *from, char *to) {
     }
 DOUBLES_FROM(doubles_from_halves, floats_from_halves)
 DOUBLES_FROM(doubles_from_bfloats, floats_from_bfloats)
-#define REALS_FROM(KIND) EACH_CHUNK(2, 8, doubles_from_##KIND)
+#define REALS_FROM(KIND) EACH_CHUNK(CHUNK, 2, 8, doubles_from_##KIND)
 #endif
 #define NUMBERS_FROM(TYPE, TRUTH)                                                                                     \
     for (ptrdiff_t i = 0; i < count; i++) {                                                                           \
@@ -202,13 +219,38 @@ static void widen(const char *restrict from, int kind, char *restrict to, ptrdif
     }
 }
 
+/* widen for 16-bit floats, and the largest of `top` and those that are not NaN: a pass less over what is in the cache. */
+static real widen_to_max(const char *restrict from, int kind, char *restrict to, ptrdiff_t count, real top) {
+    vreal tops = v_set(top);
+    ptrdiff_t done = 0;
+#if SOFTMAX_CY_REAL_BITS == 32
+#define EACH_WHOLE_CHUNK(CONVERT)                                                                                     \
+    for (; done + CHUNK <= count; done += CHUNK) {                                                                    \
+        CONVERT(from + done * 2, to + done * 4);                                                                      \
+        tops = v_max(v_load(to + done * 4), tops);                                                                    \
+    }
+    if (kind == KIND_FLOAT16) {
+        EACH_WHOLE_CHUNK(floats_from_halves)
+    } else {
+        EACH_WHOLE_CHUNK(floats_from_bfloats)
+    }
+#undef EACH_WHOLE_CHUNK
+#endif
+    widen(from + done * 2, kind, to + done * (ptrdiff_t)sizeof(real), count - done);
+    for (; done < count; done += LANES) {
+        ptrdiff_t lanes = count - done < LANES ? count - done : LANES;
+        tops = v_max(v_load_first(to + done * (ptrdiff_t)sizeof(real), lanes, top), tops);
+    }
+    return v_max_across(tops);
+}
+
 /* `count` reals side by side to the kind of a result; in place, if need be. */
 static void narrow(const char *from, int kind, char *to, ptrdiff_t count) {
 #if SOFTMAX_CY_REAL_BITS == 32
     if (kind == KIND_FLOAT16) {
-        EACH_CHUNK(4, 2, halves_from_floats)
+        EACH_CHUNK(CHUNK, 4, 2, halves_from_floats)
     }
-    EACH_CHUNK(4, 2, bfloats_from_floats)
+    EACH_CHUNK(BFLOATS_AT_ONCE, 4, 2, bfloats_from_floats)
 #else
     (void)from, (void)kind, (void)to, (void)count; /* only float kernels have 16-bit results */
 #endif

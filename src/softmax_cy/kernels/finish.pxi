@@ -91,7 +91,8 @@ cdef inline void finish_loop(
         return
     # The first and the last vector overlap others, which takes less time than to store parts of a vector. x or y may be
     # out itself: both are computed before anything is stored.
-    i = to_line = elements_to_line(out, count)
+    # With AVX-512 products have twice as many loads that straddle.
+    i = to_line = elements_to_line(out, count, 8 if is_product(operation) and VECTOR_IS_LINE else 12)
     ends.second = result_of_all(x + last, y + last, c, operation)
     ends.first = result_of_all(x, y, c, operation) if to_line else ends.second
     if stream and <uintptr_t> (q + i) % CACHE_LINE == 0:

@@ -72,20 +72,73 @@ cdef real true_complement(const JacobianRows *rows, char *scratch) noexcept nogi
     return <real> ((sum_.others.hi + sum_.others.lo) / (1 + (sum_.others.hi + sum_.others.lo)))
 
 
+cdef real diagonal_element(const JacobianRows *rows, Py_ssize_t i, bint of_log, char *scratch) noexcept nogil:
+    cdef real scale = <real> rows.scale, y_i = real_element(rows.y, rows.y_elements, i)
+    if rows.x != NULL and y_i > 0.5:
+        return one_nan(scale * (y_i * true_complement(rows, scratch)))
+    return one_nan(on_diagonal(y_i, scale, of_log))
+
+
 cdef void any_diagonal(const JacobianRows *rows, bint of_log, char *scratch) noexcept nogil:
-    cdef real scale = <real> rows.scale, diagonal, y_i
+    cdef real diagonal
     cdef Py_ssize_t i
     for i in range(rows.first, rows.last):
-        y_i = real_element(rows.y, rows.y_elements, i)
-        if rows.x != NULL and y_i > 0.5:
-            diagonal = scale * (y_i * true_complement(rows, scratch))
-        else:
-            diagonal = on_diagonal(y_i, scale, of_log)
-        diagonal = one_nan(diagonal)
+        diagonal = diagonal_element(rows, i, of_log, scratch)
         if contiguous(rows.out_elements):
             memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), &diagonal, sizeof(real))
         else:
             scatter_value(diagonal, rows.out + i * rows.out_next, rows.out_elements, i, 1)
+
+
+cdef inline bint are_adjacent(const JacobianRows *rows) noexcept nogil:
+    """Whether a row begins where the one before ends."""
+    return contiguous(rows.out_elements) and rows.out_next == rows.length * <Py_ssize_t> sizeof(real)
+
+
+cdef void stream_rows(const JacobianRows *rows, const char *y_, bint of_log, char *scratch) noexcept nogil:
+    """Rows that are adjacent and of numbers alone, of at least a vector, in whole lines.
+
+    A line that two rows share is streamed once, when the second is there, and the diagonal along with its row: to write
+    into a line that has been streamed would fetch it again. `y`: what the rows are multiples of.
+    """
+    cdef const real *y = <const real *> y_
+    cdef real *line = <real *> thread_buffer(TILE_BUFFER)   # what is held of a line, and room for one more
+    cdef real *row = <real *> (rows.out + rows.first * rows.out_next)
+    cdef Py_ssize_t held = <Py_ssize_t> (<uintptr_t> row % CACHE_LINE // sizeof(real)), i, k
+    cdef real diagonal
+    cdef vreal factor, a
+    for i in range(rows.first, rows.last):
+        factor = v_set(off_diagonal_factor(
+            real_element(rows.y, rows.y_elements, i), <real> rows.scale, of_log))
+        diagonal = diagonal_element(rows, i, of_log, scratch)
+        k = 0
+        if held:
+            k = LANES - held
+            v_store(line + held, v_mul(factor, v_load(y)))
+            if i < k:
+                line[held + i] = diagonal
+            if i == rows.first:
+                # The beginning of this line is somebody else's.
+                v_store_first(row, v_load(line + held), k)
+            else:
+                v_stream(row - held, v_load(line))
+        while k + LANES <= rows.length:
+            a = v_mul(factor, v_load(y + k))
+            if k <= i < k + LANES:
+                v_store(line, a)
+                line[i - k] = diagonal
+                a = v_load(line)
+            v_stream(row + k, a)
+            k += LANES
+        held = rows.length - k
+        if held:
+            v_store(line, v_mul(factor, v_load_first(y + k, held, 0)))
+            if i >= k:
+                line[i - k] = diagonal
+        row += rows.length
+    if held:
+        v_store_first(row - held, v_load(line), held)
+    v_stream_end()
 
 
 cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexcept nogil:
@@ -94,6 +147,8 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
     cdef Py_ssize_t half = BLOCK_BYTES // 2     # of scratch: y here, the row there
     cdef bint y_in_place = contiguous(rows.y_elements) and not of_log
     cdef bint out_contiguous = contiguous(rows.out_elements)
+    cdef bint suits_lines = (
+        rows.stream and are_adjacent(rows) and rows.length >= LANES and <uintptr_t> rows.out % sizeof(real) == 0)
     cdef bint finite
     cdef real scale = <real> rows.scale, y_i, factor, later
     cdef Py_ssize_t start = 0, count, i
@@ -111,6 +166,9 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
         if of_log:
             exp_block(scratch, scratch, count)
         finite = all_finite(y, count, scale)
+        if finite and suits_lines and count == rows.length:
+            stream_rows(rows, y, of_log, scratch)
+            return
         for i in range(rows.first, rows.last):
             y_i = real_element(rows.y, rows.y_elements, i)
             later = later_factor(y_i, scale, of_log)
@@ -155,13 +213,39 @@ cdef void complete(char *out, Py_ssize_t count, real factor) noexcept nogil:
         i += LANES
 
 
+cdef enum:
+    SHORT_ROW = 8       # vectors
+
+
 cdef inline bint are_short_and_plain(const JacobianRows *rows) noexcept nogil:
     """Where the beginning of the next row is the end of this one, aligned stores do not pay, and no product is NaN."""
     return (
-        contiguous(rows.y_elements) and contiguous(rows.out_elements) and rows.length < 8 * LANES
-        and rows.out_next == rows.length * <Py_ssize_t> sizeof(real) and not rows.stream and rows.x == NULL
+        contiguous(rows.y_elements) and are_adjacent(rows) and rows.length < SHORT_ROW * LANES
+        and not rows.stream and rows.x == NULL
         and all_finite(rows.y, rows.length, <real> rows.scale)
     )
+
+
+cdef void careful_diagonal(const real *y, Py_ssize_t length, real scale, real *diagonal) noexcept nogil:
+    """A function, not an inline one: it is rare, and its caller has other things to do."""
+    cdef Py_ssize_t i
+    for i in range(length):
+        diagonal[i] = on_diagonal(y[i], scale, False)
+
+
+cdef inline bint short_diagonal(
+    const real *y, Py_ssize_t length, vreal rest, real scale, real *diagonal
+) noexcept nogil:
+    """on_diagonal, all along it, unless a square is infinite. `rest`: what of y is not a whole vector."""
+    cdef vreal a, product, finite = v_set(0)
+    cdef Py_ssize_t i = 0
+    while i < length:
+        a = v_load(y + i) if i + LANES <= length else rest
+        product = v_fma(v_sub(v_set(0), a), a, a)
+        finite = v_add(finite, v_sub(product, product))
+        v_store(diagonal + i, v_mul(v_set(scale), product))
+        i += LANES
+    return not v_any_nan(finite, finite)
 
 
 cdef inline void short_rows(const JacobianRows *rows) noexcept nogil:
@@ -171,6 +255,7 @@ cdef inline void short_rows(const JacobianRows *rows) noexcept nogil:
     cdef real *end = <real *> (rows.out + rows.last * rows.out_next)
     cdef Py_ssize_t length = rows.length, whole = length - length % LANES, i, k
     cdef vreal rest = v_load_first(y + whole, length - whole, 0), factor, last
+    cdef real[SHORT_ROW * MOST_LANES] diagonal
     cdef real y_i
     for i in range(rows.first, rows.last):
         memcpy(&y_i, y + i, sizeof(real))
@@ -186,6 +271,13 @@ cdef inline void short_rows(const JacobianRows *rows) noexcept nogil:
             else:
                 v_store_first(row + k, last, length - k)
         row += length
+    # With AVX2 vectors save nothing here, and without FMA they round twice.
+    if VECTOR_IS_LINE and HAS_FMA:
+        if not short_diagonal(y, length, rest, <real> rows.scale, diagonal):
+            careful_diagonal(y, length, <real> rows.scale, diagonal)
+        for i in range(rows.first, rows.last):
+            memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), diagonal + i, sizeof(real))
+        return
     for i in range(rows.first, rows.last):
         memcpy(&y_i, y + i, sizeof(real))
         y_i = on_diagonal(y_i, <real> rows.scale, False)

@@ -113,6 +113,8 @@ cdef inline Products with_last_products(
     cdef Py_ssize_t lanes = min(count - i, LANES)
     if lanes <= 0:
         return s
+    if not weigh and lanes == LANES:
+        return with_product(s, v_load(pair.v + i), v_load(pair.y + i), v_set(centre), shifts, operation, weigh)
     return with_product(
         s, v_load_first(pair.v + i, lanes, centre),
         v_load_first(pair.y + i, lanes, -INFINITY if operation == LOG_SOFTMAX_JVP else 0),
@@ -129,11 +131,17 @@ cdef inline Products block_products(
     cdef const real *y = pair.y
     cdef Py_ssize_t i = 0
     while i + 4 * LANES <= count:
+        # One largest y goes round: four of them would not leave enough registers to AVX2.
+        a.top = d.top
         a = with_product(a, v_load(v + i), v_load(y + i), centres, shifts, operation, weigh)
+        b.top = a.top
         b = with_product(b, v_load(v + i + LANES), v_load(y + i + LANES), centres, shifts, operation, weigh)
+        c.top = b.top
         c = with_product(c, v_load(v + i + 2 * LANES), v_load(y + i + 2 * LANES), centres, shifts, operation, weigh)
+        d.top = c.top
         d = with_product(d, v_load(v + i + 3 * LANES), v_load(y + i + 3 * LANES), centres, shifts, operation, weigh)
         i += 4 * LANES
+    a.top = b.top = c.top = d.top
     if i < count:
         a = with_last_products(a, pair, i, count, centre, shifts, operation, weigh)
         b = with_last_products(b, pair, i + LANES, count, centre, shifts, operation, weigh)
@@ -163,7 +171,14 @@ cdef inline Mean some_products(
     return mean
 
 
-# Functions, not inline ones: for slices with a class of more than half, and for those that threads share.
+cdef inline Mean mean_added(Mean a, Mean b) noexcept nogil:
+    a.sum_ = total_add(a.sum_, b.sum_)
+    a.weights = total_add(a.weights, b.weights)
+    a.top = max(a.top, b.top)
+    return a
+
+
+# Functions, not inline ones: for slices out of the ordinary, and for those that threads share.
 
 cdef Mean some_weighed_products(
     const Slices *all, const char *v, const char *y, Py_ssize_t start, real centre, char *scratch
@@ -178,22 +193,17 @@ cdef Mean some_products_of_logarithms(
 
 
 cdef inline Mean mean_of(
-    const Slices *all, const char *v, const char *y, real centre, char *scratch, Operation operation, bint again
+    const Slices *all, const char *v, const char *y, real centre, char *scratch, Operation operation
 ) noexcept nogil:
-    """`again`: with a centre, and weighed. `operation` and `again` are constants of the caller."""
+    """Weighed, though not everybody asks for the weights. `operation` is a constant of the caller."""
     cdef Py_ssize_t start = 0
     cdef Mean mean, more
     while True:
-        if again and operation == LOG_SOFTMAX_JVP:
+        if operation == LOG_SOFTMAX_JVP:
             more = some_products_of_logarithms(all, v, y, start, centre, scratch)
-        elif again:
-            more = some_weighed_products(all, v, y, start, centre, scratch)
         else:
-            more = some_products(all, v, y, start, centre, scratch, operation, operation == LOG_SOFTMAX_JVP)
-        # Most slices are over now: they pay for no addition.
-        mean.sum_ = total_add(mean.sum_, more.sum_) if start else more.sum_
-        mean.weights = total_add(mean.weights, more.weights) if start else more.weights
-        mean.top = max(mean.top, more.top) if start else more.top
+            more = some_weighed_products(all, v, y, start, centre, scratch)
+        mean = mean_added(mean, more) if start else more
         start += TERMS
         if start >= all.length:
             return mean
@@ -422,11 +432,11 @@ cdef inline void product_slice(
     if operation == LOG_SOFTMAX_VJP:
         sum_ = signed_sum(all, v, y, scratch, operation)
     else:
-        mean = mean_of(all, v, y, centre, scratch, operation, False)
+        mean = mean_of(all, v, y, centre, scratch, operation)
         if mean.top > more_than_half(operation):
             weigh = True
             centre = centre_at(all, v, y, mean.top, scratch)
-            mean = mean_of(all, v, y, centre, scratch, operation, True)
+            mean = mean_of(all, v, y, centre, scratch, operation)
         weights = mean.weights.hi + mean.weights.lo
         sum_ = <real> (mean.sum_.hi + mean.sum_.lo)
         if weigh and not adds_up(all, <real> weights, operation):
@@ -469,11 +479,107 @@ cdef inline void any_product_slice(
         log_softmax_jvp_slice(all, i, scratch)
 
 
-# ---- groups ------------------------------------------------------------------------------------------------------
+# ---- rows: softmax -----------------------------------------------------------------------------------------------
+
+cdef inline Pair pair_at(const Slices *all, Py_ssize_t i) noexcept nogil:
+    """Both inputs of slice i, which is contiguous."""
+    cdef Pair pair
+    pair.v = <const real *> (all.x + i * all.x_next)
+    pair.y = <const real *> (all.y + i * all.y_next)
+    return pair
+
+
+cdef Mean products_of_long_row(const Slices *all, Py_ssize_t i, char *scratch) noexcept nogil:
+    """mean_of, without the weights."""
+    cdef Pair row = pair_at(all, i)
+    cdef Py_ssize_t start = 0
+    cdef Mean mean, more
+    while True:
+        more = some_products(
+            all, <const char *> row.v, <const char *> row.y, start, 0, scratch, SOFTMAX_PRODUCT, False)
+        mean = mean_added(mean, more) if start else more
+        start += TERMS
+        if start >= all.length:
+            return mean
+
+
+cdef bint centred_softmax_product(const Slices *all, Py_ssize_t i, real top, char *scratch) noexcept nogil:
+    """softmax_product_row where a class has more than half."""
+    cdef Pair row = pair_at(all, i)
+    cdef const char *v = <const char *> row.v
+    cdef const char *y = <const char *> row.y
+    cdef real centre = centre_at(all, v, y, top, scratch), sum_, weights
+    cdef Products products
+    cdef Mean mean
+    cdef Constants constants
+    if all.length <= TERMS:
+        products = block_products(row, all.length, centre, SOFTMAX_PRODUCT, True)
+        sum_ = v_sum_across(products.sum_)
+        weights = v_sum_across(products.weights)
+    else:
+        mean = mean_of(all, v, y, centre, scratch, SOFTMAX_PRODUCT)
+        sum_ = <real> (mean.sum_.hi + mean.sum_.lo)
+        weights = <real> (mean.weights.hi + mean.weights.lo)
+    if not (adds_up(all, weights, SOFTMAX_PRODUCT) and fabs(centre) + fabs(sum_) < EXTREME):
+        return False
+    constants.centre = v_set(centre)
+    set_sum(&constants, sum_, SOFTMAX_PRODUCT)
+    set_scales(&constants, <real> all.scale, SOFTMAX_PRODUCT)
+    finish(v, y, all.out + i * all.out_next, all.length, &constants, with_scale(all, SOFTMAX_PRODUCT), all.stream)
+    return True
+
+
+cdef inline bint softmax_product_row(const Slices *all, Py_ssize_t i, char *scratch) noexcept nogil:
+    """The products of a contiguous slice. False: it is out of the ordinary, and nothing is written.
+
+    The results wait for the sum, and the next slice for nothing. So on the way of most there are no totals, no structs
+    in memory, and no calls.
+    """
+    cdef Pair row = pair_at(all, i)
+    cdef const char *v = <const char *> row.v
+    cdef const char *y = <const char *> row.y
+    cdef char *out = all.out + i * all.out_next
+    cdef real half = more_than_half(SOFTMAX_PRODUCT), sum_
+    cdef Products products
+    cdef Mean mean
+    cdef Constants constants, scaled
+    if all.length <= TERMS:
+        products = block_products(row, all.length, 0, SOFTMAX_PRODUCT, False)
+        sum_ = v_sum_across(products.sum_)
+        if any_lane_greater(products.top, half):
+            return centred_softmax_product(all, i, v_max_across(products.top), scratch)
+    else:
+        mean = products_of_long_row(all, i, scratch)
+        sum_ = <real> (mean.sum_.hi + mean.sum_.lo)
+        if mean.top > half:
+            return centred_softmax_product(all, i, mean.top, scratch)
+    if not fabs(sum_) < EXTREME:
+        return False
+    if all.scale == 1:
+        constants.centre = v_set(0)
+        set_sum(&constants, sum_, SOFTMAX_PRODUCT)
+        finish_short(v, y, out, all.length, &constants, SOFTMAX_PRODUCT, all.stream)
+    else:
+        scaled.centre = v_set(0)
+        set_sum(&scaled, sum_, SOFTMAX_PRODUCT)
+        set_scales(&scaled, <real> all.scale, SOFTMAX_PRODUCT)
+        finish_short(v, y, out, all.length, &scaled, SCALED_SOFTMAX_PRODUCT, all.stream)
+    return True
+
+
+cdef inline void softmax_product_rows(const Slices *all, char *scratch) noexcept nogil:
+    """Contiguous slices, one by one."""
+    cdef Py_ssize_t i
+    for i in range(all.count):
+        if not softmax_product_row(all, i, scratch):
+            softmax_product_slice(all, i, scratch)
+
+
+# ---- groups of rows: logarithms ----------------------------------------------------------------------------------
 
 cdef inline bint suit_product_groups(const Slices *all) noexcept nogil:
-    """Contiguous slices whose terms are one chain."""
-    return all.count > 1 and are_rows(all, False) and all.length <= terms_at(0, all.length)
+    """Contiguous slices of logarithms whose terms are one chain."""
+    return all.count > 1 and are_rows(all, False) and all.length <= TERMS
 
 
 cdef struct ProductGroup:
@@ -493,38 +599,27 @@ cdef struct ProductGroup:
 
 
 cdef inline Pair pair_of_group(const ProductGroup *group, Py_ssize_t i) noexcept nogil:
-    cdef Pair pair
-    pair.v = <const real *> (group.all.x + (group.first + i) * group.all.x_next)
-    pair.y = <const real *> (group.all.y + (group.first + i) * group.all.y_next)
-    return pair
+    return pair_at(group.all, group.first + i)
 
 
-cdef inline void add_products(
-    ProductGroup *group, Py_ssize_t i, real centre, Operation operation, bint weigh
-) noexcept nogil:
-    """`operation` and `weigh` are constants of the caller."""
-    cdef Products p = block_products(pair_of_group(group, i), group.all.length, centre, operation, weigh)
+cdef inline void add_weighed_products(ProductGroup *group, Py_ssize_t i, real centre) noexcept nogil:
+    cdef Products p = block_products(pair_of_group(group, i), group.all.length, centre, LOG_SOFTMAX_JVP, True)
     group.sums[i] = p.sum_
+    group.weights[i] = p.weights
     group.tops[i] = p.top
-    if weigh:
-        group.weights[i] = p.weights
 
 
-cdef void add_products_again(ProductGroup *group, Py_ssize_t i, char *scratch, Operation operation) noexcept nogil:
+cdef void add_centred_products(ProductGroup *group, Py_ssize_t i, char *scratch) noexcept nogil:
     """The products of a slice with a class that has more than half."""
     cdef real *centre = <real *> &group.centre + i
     cdef real top = v_max_across(group.tops[i])
     cdef Pair pair = pair_of_group(group, i)
     centre[0] = centre_at(group.all, <const char *> pair.v, <const char *> pair.y, top, scratch)
-    if operation == LOG_SOFTMAX_JVP:
-        add_products(group, i, centre[0], LOG_SOFTMAX_JVP, True)
-    else:
-        add_products(group, i, centre[0], SOFTMAX_PRODUCT, True)
+    add_weighed_products(group, i, centre[0])
 
 
 cdef inline void add_up_group(ProductGroup *group, char *scratch, Operation operation) noexcept nogil:
     """The sums of each slice, as `product_slice` takes them. `operation` is a constant of the caller."""
-    cdef bint weigh = operation == LOG_SOFTMAX_JVP
     cdef Shifts shifts = unshifted()
     cdef real half = more_than_half(operation)
     cdef vreal tops, weights
@@ -538,30 +633,23 @@ cdef inline void add_up_group(ProductGroup *group, char *scratch, Operation oper
         group.sum_ = totals_rounded(&group.totals)
     else:
         for i in range(group.count):
-            add_products(group, i, 0, operation, weigh)
+            add_weighed_products(group, i, 0)
         tops = v_max_across_each(group.tops, group.count)
         if any_lane_greater(tops, half):
             for i in range(group.count):
                 if v_lane(&tops, i) > half:
-                    add_products_again(group, i, scratch, operation)
-            weights = v_sum_across_each(group.weights, group.count)
-            group.plain = where_adds_up(group.all, weights, operation)
-            if not weigh:
-                # In lanes whose centre is 0 it makes no difference what y adds up to.
-                group.plain = v_max(group.plain, v_where_equal(group.centre, v_set(0), v_set(1)))
-        elif weigh:
-            weights = v_sum_across_each(group.weights, group.count)
-            group.plain = where_adds_up(group.all, weights, operation)
-        group.sum_ = v_sum_across_each(group.sums, group.count)
-        if weigh:
-            group.sum_ = v_div(group.sum_, v_max(weights, v_set(1 / RAISE)))
+                    add_centred_products(group, i, scratch)
+        weights = v_sum_across_each(group.weights, group.count)
+        group.plain = where_adds_up(group.all, weights, operation)
+        group.sum_ = v_div(v_sum_across_each(group.sums, group.count), v_max(weights, v_set(1 / RAISE)))
     group.plain = v_mul(group.plain, in_range(group.centre, group.sum_))
 
 
 cdef inline void product_groups(const Slices *all, char *scratch, Operation operation) noexcept nogil:
     """Slices that suit_product_groups: what a slice needs once is done for a slice a lane, and nobody waits for it.
 
-    `operation` is a constant of the caller. Slices out of the ordinary are done by the row's way.
+    `operation` is a constant of the caller: of logarithms, whose exponentials make the wait long. Slices out of the
+    ordinary are done by the row's way.
     """
     cdef Py_ssize_t row = all.length * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row)), i
@@ -588,13 +676,8 @@ cdef inline void product_groups(const Slices *all, char *scratch, Operation oper
             set_sum(&constants, v_lane(&group.sum_, i), operation)
             pair = pair_of_group(group, i)
             out = all.out + (group.first + i) * all.out_next
-            if with_scale(all, operation) == operation:
-                finish_short(
-                    <const char *> pair.v, <const char *> pair.y, out, all.length, &constants, operation, all.stream)
-            else:
-                finish(
-                    <const char *> pair.v, <const char *> pair.y, out, all.length, &constants, SCALED_SOFTMAX_PRODUCT,
-                    all.stream)
+            finish_short(
+                <const char *> pair.v, <const char *> pair.y, out, all.length, &constants, operation, all.stream)
         group.first += group.count
 
 
@@ -606,7 +689,9 @@ cdef inline void product_slices(const Slices *all, Operation operation, SlicesKe
         in_tiles(all, scratch, operation)
     elif are_columns(all, False):
         in_panels(all, scratch, operation)
-    elif suit_product_groups(all):
+    elif operation == SOFTMAX_PRODUCT and are_rows(all, False):
+        softmax_product_rows(all, scratch)
+    elif operation != SOFTMAX_PRODUCT and suit_product_groups(all):
         product_groups(all, scratch, operation)
     elif suit_gathering(all) and not are_rows(all, False):
         as_gathered(all, kernel, False)

@@ -60,6 +60,7 @@ typedef int64_t real_bits;
 #define LANES ((ptrdiff_t)(VREAL_BYTES / sizeof(real)))
 #define PART_LANES ((int)(SOFTMAX_CY_VECTOR_BYTES / sizeof(real)))
 #define PARTS (VREAL_BYTES / SOFTMAX_CY_VECTOR_BYTES)
+#define VECTOR_IS_LINE (PARTS == 1) /* where it straddles one, so does every load and store */
 #define INLINE static inline __attribute__((always_inline, unused))
 
 typedef real part __attribute__((vector_size(SOFTMAX_CY_VECTOR_BYTES)));

@@ -17,11 +17,6 @@ from softmax_cy.kernels.kinds cimport (
 cdef extern from * nogil:
     int leading_zeros "__builtin_clzll" (unsigned long long number)
 
-cdef extern from "convert.h" nogil:
-    const int KIND_REAL
-    void widen(const char *source, int kind, char *target, Py_ssize_t count)
-    void narrow(const char *source, int kind, char *target, Py_ssize_t count)
-
 cdef extern from "scratch.h" nogil:
     enum:
         BLOCK_BYTES
@@ -62,6 +57,7 @@ cdef extern from "sums.h" nogil:
         SOFTMAX_CY_REAL_BITS
     const Py_ssize_t LANES
     const bint HAS_FMA
+    const bint VECTOR_IS_LINE
 
     const real LOG2_E, LN2_HI, LN2_LO, POWER_ROUNDER, RAISE, LOWEST_LOG2, SHIFT_ABOVE
     const real STEPS, STEPS_TO_E, STEP_HI, STEP_LO, ROUNDER
@@ -145,3 +141,9 @@ cdef extern from "sums.h" nogil:
     reciprocal reciprocal_at(const reciprocals *r, Py_ssize_t lane)
     vreal reciprocals_times(reciprocals r, vreal e)
     two_vectors reciprocals_times_two(reciprocals r, vreal e, vreal f)
+
+cdef extern from "convert.h" nogil:
+    const int KIND_REAL
+    void widen(const char *source, int kind, char *target, Py_ssize_t count)
+    real widen_to_max(const char *source, int kind, char *target, Py_ssize_t count, real top)
+    void narrow(const char *source, int kind, char *target, Py_ssize_t count)

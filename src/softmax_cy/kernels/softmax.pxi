@@ -37,13 +37,33 @@ cdef inline real block_max(const char *x, Py_ssize_t count, real top) noexcept n
     return v_max_across(block_maxima(x, count, top))
 
 
+cdef inline bint are_halves(const Slice *s) noexcept nogil:
+    """16-bit floats side by side."""
+    cdef const Elements *elements = s.all.x_elements
+    return (
+        (elements.kind == KIND_FLOAT16 or elements.kind == KIND_BFLOAT16)
+        and elements.ndim == 1 and elements.strides[0] == 2 and s.keep == NULL)
+
+
+cdef inline real fetched_max(
+    const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch, real top, const char **block
+) noexcept nogil:
+    """block_max of what `fetch` brings."""
+    if are_halves(s):
+        block[0] = scratch
+        return widen_to_max(s.x + 2 * start, s.all.x_elements.kind, scratch, count, top)
+    block[0] = fetch(s, start, count, scratch)
+    return block_max(block[0], count, top)
+
+
 cdef inline real range_max(const Slice *s, Py_ssize_t start, Py_ssize_t end, char *scratch) noexcept nogil:
     """The largest element that is kept and not NaN, or -inf."""
     cdef real top = -INFINITY
     cdef Py_ssize_t count
+    cdef const char *block
     while start < end:
         count = block_at(start, end)
-        top = block_max(fetch(s, start, count, scratch), count, top)
+        top = fetched_max(s, start, count, scratch, top, &block)
         start += count
     return top
 
@@ -192,8 +212,7 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     if length <= block_length():
         # One block is brought side by side once.
         kept = scratch
-        block = fetch(s, 0, length, scratch)
-        top = block_max(block, length, -INFINITY)
+        top = fetched_max(s, 0, length, scratch, -INFINITY, &block)
     else:
         top = slice_max(s, scratch)
     if not has_softmax(top):
