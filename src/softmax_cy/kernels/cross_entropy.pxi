@@ -363,6 +363,7 @@ cdef void cross_entropy_groups(
     cdef Slice s
     cdef Constants constants
     constants.factor = v_set(<real> all.grad_factor)
+    soon.out = NULL
     for i in range(LANES):
         maxima[i] = v_set(0)
         terms[i] = vsum_harmless()
@@ -385,7 +386,7 @@ cdef void cross_entropy_groups(
             if not targets.usual[i]:
                 continue
             x = all.x + (first + i) * all.x_next
-            soon = what_follows(x, length)
+            soon.x = x + count * all.x_next     # in the next group
             kept = scratch + i * row if in_scratch else all.grad + (first + i) * all.grad_next
             terms[i] = vsum_without_seed(
                 short_exponentials(x, kept, length, shift_at(&shifts, i), EXPONENTIALS, soon))

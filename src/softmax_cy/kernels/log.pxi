@@ -190,13 +190,14 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
     cdef Soon soon
     cdef Slice s
     cdef Constants constants
+    soon.out = NULL
     for i in range(LANES):
         terms[i] = vsum_harmless()
     start_group(&group, slices, 0, size)
     while group.count > 0:
         for i in range(group.count):
             x = group.x + i * slices.x_next
-            soon = what_follows(x, length)
+            soon.x = x + group.count * slices.x_next    # in the next group
             terms[i] = vsum_without_seed(
                 short_exponentials(x, NULL, length, shift_at(&group.shifts, i), EXPONENTIALS_ALONE, soon))
         totals_set_each(&sums, terms, group.count)
