@@ -311,7 +311,8 @@ def draw_axis(program, draw, ndim: int | None, one_only: bool) -> str:
             "BadIndex()": False, "(0, 0)": False, "(0, None)": False, "(0.0,)": False, "((0,),)": False,
             "('a',)": False,
             "(10**30,)": False,
-            "(False,)": False, "(Index(),)": None, "(-1, 0)": None, f"{n}": False, f"{-n - 1}": False,
+            "(False,)": False, "(Index(),)": None, "(-1, 0)": None,
+            f"{n}": None if ndim is None else False, f"{-n - 1}": None if ndim is None else False,
             "decimal.Decimal(0)": False, "np.float64(0)": False, "np.uint64(2**63)": False, "range(1)": False,
         }  # fmt: skip
         expression = draw(one_of(list(odd)))
