@@ -95,14 +95,16 @@ cdef inline bint are_adjacent(const JacobianRows *rows) noexcept nogil:
     return contiguous(rows.out_elements) and rows.out_next == rows.length * <Py_ssize_t> sizeof(real)
 
 
-cdef void stream_rows(const JacobianRows *rows, const char *y_, bint of_log, char *scratch) noexcept nogil:
+cdef void stream_rows(const JacobianRows *rows, const char *y_, bint of_log) noexcept nogil:
     """Rows that are adjacent and of numbers alone, of at least a vector, in whole lines.
 
     A line that two rows share is streamed once, when the second is there, and the diagonal along with its row: to write
-    into a line that has been streamed would fetch it again. `y`: what the rows are multiples of.
+    into a line that has been streamed would fetch it again. `y_`: what the rows are multiples of, maybe in the buffer
+    for kernels, which the diagonal must therefore not use.
     """
     cdef const real *y = <const real *> y_
     cdef real *line = <real *> thread_buffer(TILE_BUFFER)   # what is held of a line, and room for one more
+    cdef char *scratch = thread_buffer(SPARE_BUFFER)
     cdef real *row = <real *> (rows.out + rows.first * rows.out_next)
     cdef Py_ssize_t held = <Py_ssize_t> (<uintptr_t> row % CACHE_LINE // sizeof(real)), i, k
     cdef real diagonal
@@ -167,7 +169,7 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
             exp_block(scratch, scratch, count)
         finite = all_finite(y, count, scale)
         if finite and suits_lines and count == rows.length:
-            stream_rows(rows, y, of_log, scratch)
+            stream_rows(rows, y, of_log)
             return
         for i in range(rows.first, rows.last):
             y_i = real_element(rows.y, rows.y_elements, i)

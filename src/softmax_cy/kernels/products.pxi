@@ -171,13 +171,6 @@ cdef inline Mean some_products(
     return mean
 
 
-cdef inline Mean mean_added(Mean a, Mean b) noexcept nogil:
-    a.sum_ = total_add(a.sum_, b.sum_)
-    a.weights = total_add(a.weights, b.weights)
-    a.top = max(a.top, b.top)
-    return a
-
-
 # Functions, not inline ones: for slices out of the ordinary, and for those that threads share.
 
 cdef Mean some_weighed_products(
@@ -193,17 +186,22 @@ cdef Mean some_products_of_logarithms(
 
 
 cdef inline Mean mean_of(
-    const Slices *all, const char *v, const char *y, real centre, char *scratch, Operation operation
+    const Slices *all, const char *v, const char *y, real centre, char *scratch, Operation operation, bint weigh
 ) noexcept nogil:
-    """Weighed, though not everybody asks for the weights. `operation` is a constant of the caller."""
+    """`operation` and `weigh` are constants of the caller: LOG_SOFTMAX_JVP is weighed."""
     cdef Py_ssize_t start = 0
     cdef Mean mean, more
     while True:
         if operation == LOG_SOFTMAX_JVP:
             more = some_products_of_logarithms(all, v, y, start, centre, scratch)
-        else:
+        elif weigh:
             more = some_weighed_products(all, v, y, start, centre, scratch)
-        mean = mean_added(mean, more) if start else more
+        else:
+            more = some_products(all, v, y, start, centre, scratch, operation, False)
+        # Most slices are over now: they pay for no addition.
+        mean.sum_ = total_add(mean.sum_, more.sum_) if start else more.sum_
+        mean.weights = total_add(mean.weights, more.weights) if start else more.weights
+        mean.top = max(mean.top, more.top) if start else more.top
         start += TERMS
         if start >= all.length:
             return mean
@@ -432,11 +430,11 @@ cdef inline void product_slice(
     if operation == LOG_SOFTMAX_VJP:
         sum_ = signed_sum(all, v, y, scratch, operation)
     else:
-        mean = mean_of(all, v, y, centre, scratch, operation)
+        mean = mean_of(all, v, y, centre, scratch, operation, True)
         if mean.top > more_than_half(operation):
             weigh = True
             centre = centre_at(all, v, y, mean.top, scratch)
-            mean = mean_of(all, v, y, centre, scratch, operation)
+            mean = mean_of(all, v, y, centre, scratch, operation, True)
         weights = mean.weights.hi + mean.weights.lo
         sum_ = <real> (mean.sum_.hi + mean.sum_.lo)
         if weigh and not adds_up(all, <real> weights, operation):
@@ -490,17 +488,9 @@ cdef inline Pair pair_at(const Slices *all, Py_ssize_t i) noexcept nogil:
 
 
 cdef Mean products_of_long_row(const Slices *all, Py_ssize_t i, char *scratch) noexcept nogil:
-    """mean_of, without the weights."""
+    """By the number of a slice: of two pointers in a struct gcc would make a vector, and the loop would wait for it."""
     cdef Pair row = pair_at(all, i)
-    cdef Py_ssize_t start = 0
-    cdef Mean mean, more
-    while True:
-        more = some_products(
-            all, <const char *> row.v, <const char *> row.y, start, 0, scratch, SOFTMAX_PRODUCT, False)
-        mean = mean_added(mean, more) if start else more
-        start += TERMS
-        if start >= all.length:
-            return mean
+    return mean_of(all, <const char *> row.v, <const char *> row.y, 0, scratch, SOFTMAX_PRODUCT, False)
 
 
 cdef bint centred_softmax_product(const Slices *all, Py_ssize_t i, real top, char *scratch) noexcept nogil:
@@ -517,7 +507,7 @@ cdef bint centred_softmax_product(const Slices *all, Py_ssize_t i, real top, cha
         sum_ = v_sum_across(products.sum_)
         weights = v_sum_across(products.weights)
     else:
-        mean = mean_of(all, v, y, centre, scratch, SOFTMAX_PRODUCT)
+        mean = mean_of(all, v, y, centre, scratch, SOFTMAX_PRODUCT, True)
         sum_ = <real> (mean.sum_.hi + mean.sum_.lo)
         weights = <real> (mean.weights.hi + mean.weights.lo)
     if not (adds_up(all, weights, SOFTMAX_PRODUCT) and fabs(centre) + fabs(sum_) < EXTREME):
