@@ -6,10 +6,10 @@ The exponential is  exp(d) = 2**(n / STEPS) * exp(r),  n = rint(STEPS * d / ln 2
 Waite 1980; Muller, "Elementary Functions", ch. 11; Tang, "Table-driven implementation of the exponential function in
 IEEE floating-point arithmetic", ACM TOMS 15, 1989). Polynomials are found by Remez exchange in 60 digits.
 
-float64 has one step, and exp(r) = 1 + r + r**2 * q(r) with q the minimax polynomial on |r| <= ln(2)/2 for the
-relative error of exp. float32 has eight steps, and looks 2**((j + theta) / 8) up in a register. theta is chosen so
-that all eight lie next to a float: no second table has to correct the first. The polynomial C is exp(r) * 2**(-theta
-/ 8) - 1. The diagonals of Jacobians take q in float32, too.
+float32 has eight steps and float64 four: 2**((j + theta) / STEPS), j = n % STEPS, is looked up in a register. theta is
+chosen so that all of them lie next to a number of the format: no second table has to correct the first. The polynomial
+C is exp(r) * 2**(-theta / STEPS) - 1. The diagonals of Jacobians go in whole powers of two, and take exp(r) = 1 + r +
+r**2 * q(r), with q the minimax polynomial on |r| <= ln(2)/2 for the relative error of exp.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Format:
     degree: int  # of q
     ln2_hi_bits: int  # few enough that n * LN2_HI is exact for every n a slice can need
     steps: int  # in which the power of two goes
+    step_degree: int  # of C
     step_hi_bits: int  # the same for n * STEP_HI
+    rounder_offset: int  # what ROUNDER holds in its low bits: simd.h
     raise_by: int  # exponentials are kept this many powers of two too large: exp.pxi
     raise_high_by: int  # the same where the exponential is multiplied by a large sum: products.pxi
     suffix: str
@@ -46,11 +48,40 @@ class Format:
         """Exponent of the smallest subnormal number."""
         return 1 - self.exponent_bias - (self.digits - 1)
 
+    @property
+    def power_shift(self) -> int:
+        """Where in a number the lowest bit of n belongs: below the exponent field there are those of n % steps."""
+        return self.digits - 1 - (self.steps.bit_length() - 1)
+
 
 FORMATS = (
-    Format(32, 24, 127, degree=4, ln2_hi_bits=14, steps=8, step_hi_bits=12, raise_by=64, raise_high_by=104, suffix="f"),
     Format(
-        64, 53, 1023, degree=9, ln2_hi_bits=41, steps=1, step_hi_bits=41, raise_by=512, raise_high_by=900, suffix=""
+        bits=32,
+        digits=24,
+        exponent_bias=127,
+        degree=4,
+        ln2_hi_bits=14,
+        steps=8,
+        step_degree=4,
+        step_hi_bits=12,
+        rounder_offset=0,
+        raise_by=64,
+        raise_high_by=104,
+        suffix="f",
+    ),
+    Format(
+        bits=64,
+        digits=53,
+        exponent_bias=1023,
+        degree=9,
+        ln2_hi_bits=41,
+        steps=4,
+        step_degree=8,
+        step_hi_bits=39,
+        rounder_offset=0x18000,
+        raise_by=512,
+        raise_high_by=900,
+        suffix="",
     ),
 )
 
@@ -110,8 +141,14 @@ def exp_polynomial(fmt: Format) -> tuple[list[mp.mpf], mp.mpf]:
     return coefficients, error
 
 
-def best_theta(steps: int) -> mp.mpf:
-    """The theta for which all floats next to 2**((j + theta) / steps) are nearest to it, relatively.
+def best_theta(fmt: Format) -> mp.mpf:
+    """The theta for which all numbers next to 2**((j + theta) / steps) are nearest to it, relatively."""
+    # float64 has too many thetas to try them all. With three powers to get right, 2**22 of them are enough.
+    return best_theta_of_all(fmt.steps) if fmt.bits == 32 else best_theta_near_zero(fmt)
+
+
+def best_theta_of_all(steps: int) -> mp.mpf:
+    """The best for float32.
 
     First among the thetas for which the float for j = 0 is exact, then around the best of these.
     """
@@ -126,27 +163,41 @@ def best_theta(steps: int) -> mp.mpf:
     return steps * mp.log(mp.mpf(near[worst(near).argmin()]), 2)
 
 
+def best_theta_near_zero(fmt: Format) -> mp.mpf:
+    """The best for which the number for j = 0 is one of the first 2**22 above 1."""
+    one = 2 ** (fmt.digits - 1)
+    beyond = np.arange(1, 2**22)
+    worst = np.zeros(len(beyond))
+    for j in range(1, fmt.steps):
+        power = mp.mpf(2) ** (mp.mpf(j) / fmt.steps)
+        fraction = float(mp.frac(one * power)) + beyond * float(mp.frac(power))
+        worst = np.maximum(worst, np.abs(fraction - np.rint(fraction)))
+    return fmt.steps * mp.log(mp.mpf(one + int(beyond[worst.argmin()])) / one, 2)
+
+
 def stepped_polynomial(fmt: Format, theta: mp.mpf) -> tuple[list[mp.mpf], mp.mpf]:
     """Rounded coefficients of exp(r - theta * ln(2) / steps) - 1, lowest first, and the relative error of exp."""
     step = mp.log(2) / fmt.steps
     bound = step / 2 * mp.mpf("1.0001")
-    exact, _ = remez(lambda r: mp.expm1(r - theta * step), lambda r: mp.exp(theta * step - r), degree=4, bound=bound)
+    exact, _ = remez(lambda r: mp.expm1(r - theta * step), lambda r: mp.exp(theta * step - r), fmt.step_degree, bound)
     coefficients = [rounded(c, fmt.digits) for c in exact]
     grid = [bound * (mp.mpf(2 * k) / 2000 - 1) for k in range(2001)]
     error = max(abs((1 + mp.polyval(coefficients[::-1], r)) / mp.exp(r - theta * step) - 1) for r in grid)
     return coefficients, error
 
 
-def float32_bits(value: mp.mpf) -> int:
-    """The bits of a number that float32 holds exactly."""
-    assert rounded(value, 24) == value
-    return int(np.float32(float(value)).view(np.uint32))
+def bits_of(value: mp.mpf, fmt: Format) -> int:
+    """The bits of a number that the format holds exactly."""
+    assert rounded(value, fmt.digits) == value
+    if fmt.bits == 32:
+        return int(np.float32(float(value)).view(np.uint32))
+    return int(np.float64(float(value)).view(np.uint64))
 
 
 def power_entries(fmt: Format, theta: mp.mpf) -> list[str]:
-    """What is added to n << 20 to make the bits of 2**((n + theta) / 8), raised: one for each j = n % 8."""
+    """What is added to n << POWER_SHIFT to make the bits of 2**((n + theta) / steps), raised: one for each j."""
     powers = (rounded(mp.mpf(2) ** ((j + theta) / fmt.steps + fmt.raise_by), fmt.digits) for j in range(fmt.steps))
-    return [f"{(float32_bits(power) - (j << 20)) % 2**32:#x}" for j, power in enumerate(powers)]
+    return [f"{(bits_of(power, fmt) - (j << fmt.power_shift)) % 2**fmt.bits:#x}" for j, power in enumerate(powers)]
 
 
 def literal(value: mp.mpf, fmt: Format) -> str:
@@ -155,6 +206,11 @@ def literal(value: mp.mpf, fmt: Format) -> str:
     number = float(value)
     assert mp.mpf(number) == value
     return number.hex() + fmt.suffix
+
+
+def stated_error(error: mp.mpf) -> str:
+    """What a comment says of a polynomial."""
+    return f"relative error of exp at most {mp.nstr(error, 3)} = 2**{mp.nstr(mp.log(error, 2), 4)}"
 
 
 def block(fmt: Format) -> list[str]:
@@ -185,7 +241,8 @@ def block(fmt: Format) -> list[str]:
         ("STEPS_TO_E", literal(rounded(1 / step, fmt.digits), fmt), "STEPS / ln 2"),
         ("STEP_HI", literal(step_hi, fmt), f"ln 2 / STEPS to {fmt.step_hi_bits} bits: n * STEP_HI is exact"),
         ("STEP_LO", literal(rounded(step - step_hi, fmt.digits), fmt), "ln 2 / STEPS - STEP_HI"),
-        ("ROUNDER", literal(magic if fmt.steps > 1 else with_field, fmt), "adding it leaves rint() in the low bits"),
+        ("POWER_SHIFT", str(fmt.power_shift), "moves n into the exponent, and n % STEPS below it"),
+        ("ROUNDER", literal(magic + fmt.rounder_offset, fmt), "adding it leaves rint() in the low bits"),
         ("POWER_ROUNDER", literal(with_field, fmt), "the same with the exponent field of a raised 1 added"),
         ("RAISE", literal(mp.mpf(2) ** fmt.raise_by, fmt), "exponentials are kept this much too large: exp.pxi"),
         ("RAISE_HIGH", literal(mp.mpf(2) ** fmt.raise_high_by, fmt), "the same beside a large sum: products.pxi"),
@@ -209,22 +266,21 @@ def block(fmt: Format) -> list[str]:
         ),
     ]
     lines += [(f"EXP_Q{k}", literal(c, fmt), f"about 1/{k + 2}!") for k, c in enumerate(coefficients)]
+    theta = best_theta(fmt)
+    stepped, stepped_error = stepped_polynomial(fmt, theta)
+    what = f"of exp(r) * 2**(-theta / {fmt.steps}) - 1"
+    lines += [(f"EXP_C{k}", literal(c, fmt), what) for k, c in enumerate(stepped)]
     # One kernel source names them all; the C compiler drops the branch that uses these.
-    highest = max(other.degree for other in FORMATS)
-    lines += [(f"EXP_Q{k}", "0", "unused") for k in range(fmt.degree + 1, highest + 1)]
-    bits = mp.nstr(mp.log(error, 2), 4)
-    text = [f"/* q of degree {fmt.degree}: relative error of exp at most {mp.nstr(error, 3)} = 2**{bits} */"]
-    if fmt.steps > 1:
-        theta = best_theta(fmt.steps)
-        stepped, error = stepped_polynomial(fmt, theta)
-        lines += [(f"EXP_C{k}", literal(c, fmt), "of exp(r) * 2**(-theta / 8) - 1") for k, c in enumerate(stepped)]
-        bits = mp.nstr(mp.log(error, 2), 4)
-        text += [
-            f"/* C: relative error of exp at most {mp.nstr(error, 3)} = 2**{bits}, theta = {mp.nstr(theta, 10)} */",
-            f"#define POWERS {', '.join(power_entries(fmt, theta))}",
-        ]
-    else:
-        lines += [(f"EXP_C{k}", "0", "unused" if k else "exp(0) - 1") for k in range(5)]
+    for name, used, most in (
+        ("Q", fmt.degree, max(other.degree for other in FORMATS)),
+        ("C", fmt.step_degree, max(other.step_degree for other in FORMATS)),
+    ):
+        lines += [(f"EXP_{name}{k}", "0", "unused") for k in range(used + 1, most + 1)]
+    text = [
+        f"/* q of degree {fmt.degree}: {stated_error(error)} */",
+        f"/* C of degree {fmt.step_degree}: {stated_error(stepped_error)}, theta = {mp.nstr(theta, 10)} */",
+        f"#define POWERS {', '.join(power_entries(fmt, theta))}",
+    ]
     text += [f"#define {name:<12} {value:<26} /* {comment} */" for name, value, comment in lines]
     return text
 

@@ -8,7 +8,7 @@
 
 #if SOFTMAX_CY_REAL_BITS == 32
 /* q of degree 4: relative error of exp at most 3.77e-9 = 2**-27.98 */
-/* C: relative error of exp at most 2.16e-9 = 2**-28.79, theta = -0.02959620801 */
+/* C of degree 4: relative error of exp at most 2.16e-9 = 2**-28.79, theta = -0.02959620801 */
 #define POWERS 0x5f7f5829, 0x5f7b3a3e, 0x5f77d424, 0x5f759202, 0x5f748e45, 0x5f74e5be, 0x5f76b7da, 0x5f7a26de
 #define LOG2_E       0x1.7154760000000p+0f      /* 1 / ln 2 */
 #define LN2_HI       0x1.62e8000000000p-1f      /* ln 2 to 14 bits: n * LN2_HI is exact */
@@ -17,6 +17,7 @@
 #define STEPS_TO_E   0x1.7154760000000p+3f      /* STEPS / ln 2 */
 #define STEP_HI      0x1.62e0000000000p-4f      /* ln 2 / STEPS to 12 bits: n * STEP_HI is exact */
 #define STEP_LO      0x1.0bfbe80000000p-18f     /* ln 2 / STEPS - STEP_HI */
+#define POWER_SHIFT  20                         /* moves n into the exponent, and n % STEPS below it */
 #define ROUNDER      0x1.8000000000000p+23f     /* adding it leaves rint() in the low bits */
 #define POWER_ROUNDER 0x1.80017e0000000p+23f     /* the same with the exponent field of a raised 1 added */
 #define RAISE        0x1.0000000000000p+64f     /* exponentials are kept this much too large: exp.pxi */
@@ -32,26 +33,33 @@
 #define EXP_Q2       0x1.5558f00000000p-5f      /* about 1/4! */
 #define EXP_Q3       0x1.1239d40000000p-7f      /* about 1/5! */
 #define EXP_Q4       0x1.6a24720000000p-10f     /* about 1/6! */
-#define EXP_Q5       0                          /* unused */
-#define EXP_Q6       0                          /* unused */
-#define EXP_Q7       0                          /* unused */
-#define EXP_Q8       0                          /* unused */
-#define EXP_Q9       0                          /* unused */
 #define EXP_C0       0x1.508a960000000p-9f      /* of exp(r) * 2**(-theta / 8) - 1 */
 #define EXP_C1       0x1.00a8460000000p+0f      /* of exp(r) * 2**(-theta / 8) - 1 */
 #define EXP_C2       0x1.00a8460000000p-1f      /* of exp(r) * 2**(-theta / 8) - 1 */
 #define EXP_C3       0x1.563ff80000000p-3f      /* of exp(r) * 2**(-theta / 8) - 1 */
 #define EXP_C4       0x1.562ed80000000p-5f      /* of exp(r) * 2**(-theta / 8) - 1 */
+#define EXP_Q5       0                          /* unused */
+#define EXP_Q6       0                          /* unused */
+#define EXP_Q7       0                          /* unused */
+#define EXP_Q8       0                          /* unused */
+#define EXP_Q9       0                          /* unused */
+#define EXP_C5       0                          /* unused */
+#define EXP_C6       0                          /* unused */
+#define EXP_C7       0                          /* unused */
+#define EXP_C8       0                          /* unused */
 #elif SOFTMAX_CY_REAL_BITS == 64
 /* q of degree 9: relative error of exp at most 1.23e-17 = 2**-56.17 */
+/* C of degree 8: relative error of exp at most 5.35e-18 = 2**-57.38, theta = 2.989292818e-9 */
+#define POWERS 0x5ff00000002398d7, 0x5fef06fe0a5c0c23, 0x5feea09e66b1934d, 0x5feee89f9996b196
 #define LOG2_E       0x1.71547652b82fep+0       /* 1 / ln 2 */
 #define LN2_HI       0x1.62e42fefa4000p-1       /* ln 2 to 41 bits: n * LN2_HI is exact */
 #define LN2_LO       -0x1.8432a1b0e2634p-43     /* ln 2 - LN2_HI */
-#define STEPS        1                          /* in which the power of two goes */
-#define STEPS_TO_E   0x1.71547652b82fep+0       /* STEPS / ln 2 */
-#define STEP_HI      0x1.62e42fefa4000p-1       /* ln 2 / STEPS to 41 bits: n * STEP_HI is exact */
-#define STEP_LO      -0x1.8432a1b0e2634p-43     /* ln 2 / STEPS - STEP_HI */
-#define ROUNDER      0x1.80000000005ffp+52      /* adding it leaves rint() in the low bits */
+#define STEPS        4                          /* in which the power of two goes */
+#define STEPS_TO_E   0x1.71547652b82fep+2       /* STEPS / ln 2 */
+#define STEP_HI      0x1.62e42fefa4000p-3       /* ln 2 / STEPS to 39 bits: n * STEP_HI is exact */
+#define STEP_LO      -0x1.8432a1b0e2634p-45     /* ln 2 / STEPS - STEP_HI */
+#define POWER_SHIFT  50                         /* moves n into the exponent, and n % STEPS below it */
+#define ROUNDER      0x1.8000000018000p+52      /* adding it leaves rint() in the low bits */
 #define POWER_ROUNDER 0x1.80000000005ffp+52      /* the same with the exponent field of a raised 1 added */
 #define RAISE        0x1.0000000000000p+512     /* exponentials are kept this much too large: exp.pxi */
 #define RAISE_HIGH   0x1.0000000000000p+900     /* the same beside a large sum: products.pxi */
@@ -71,11 +79,15 @@
 #define EXP_Q7       0x1.71df25799584bp-19      /* about 1/9! */
 #define EXP_Q8       0x1.28ad5860886b8p-22      /* about 1/10! */
 #define EXP_Q9       0x1.ad7efffdb4577p-26      /* about 1/11! */
-#define EXP_C0       0                          /* exp(0) - 1 */
-#define EXP_C1       0                          /* unused */
-#define EXP_C2       0                          /* unused */
-#define EXP_C3       0                          /* unused */
-#define EXP_C4       0                          /* unused */
+#define EXP_C0       -0x1.1cc6b7ffa7be3p-31     /* of exp(r) * 2**(-theta / 4) - 1 */
+#define EXP_C1       0x1.fffffffb8ce4fp-1       /* of exp(r) * 2**(-theta / 4) - 1 */
+#define EXP_C2       0x1.fffffffb8ce63p-2       /* of exp(r) * 2**(-theta / 4) - 1 */
+#define EXP_C3       0x1.5555555262bbbp-3       /* of exp(r) * 2**(-theta / 4) - 1 */
+#define EXP_C4       0x1.5555555248c64p-5       /* of exp(r) * 2**(-theta / 4) - 1 */
+#define EXP_C5       0x1.1111107eaa933p-7       /* of exp(r) * 2**(-theta / 4) - 1 */
+#define EXP_C6       0x1.6c16c35c7e015p-10      /* of exp(r) * 2**(-theta / 4) - 1 */
+#define EXP_C7       0x1.a032fe7fee271p-13      /* of exp(r) * 2**(-theta / 4) - 1 */
+#define EXP_C8       0x1.a0060302a6391p-16      /* of exp(r) * 2**(-theta / 4) - 1 */
 #else
 #error "SOFTMAX_CY_REAL_BITS is 32 or 64"
 #endif

@@ -11,10 +11,11 @@
 #    subtracted after all. There the difference is exact (Sterbenz) for every x whose result is not zero.
 # 4. The largest exponential is the one that must not be rounded: with it, n equal numbers would give 1/n with an
 #    error, and a class that holds everything could end up above 1. So all exponentials are scaled by a factor next to
-#    1 that makes this one representable, in float32 but for some 2**-33 of it, which sums know. It is added into the
+#    1 that makes this one representable, but for a part of it too small to count, which sums know. It is added into the
 #    constant of the polynomial, once a slice. Other libraries get that from subtracting max.
-# 5. float32 goes in eighths of a power of two, looked up in a register, and needs a short polynomial; float64, whose
-#    registers would hold too few of them, in whole ones (tools/constants.py).
+# 5. Powers of two go in steps of an eighth (float32) or a quarter (float64), looked up in a register. That leaves a
+#    remainder so small that the polynomial is short, and that all of it beside 1 can be rounded as a whole
+#    (tools/constants.py).
 # 6. NaN passes through every operation here, whatever its payload: it is in the remainder, whatever becomes of the
 #    power.
 
@@ -78,61 +79,43 @@ cdef inline Reduced reduced(vreal x, Shifts shifts, bint plain) noexcept nogil:
     return y
 
 
-cdef inline vreal q_polynomial(vreal r, vreal r2) noexcept nogil:
-    """(exp(r) - 1 - r) / r**2 for one step, by Estrin's scheme: short chains of dependent operations."""
-    cdef vreal low = v_fma(r, v_set(EXP_Q1), v_set(EXP_Q0))
-    cdef vreal high = v_fma(r, v_set(EXP_Q3), v_set(EXP_Q2))
-    cdef vreal r4, top
+cdef inline vreal stepped_polynomial(vreal r, vreal constant) noexcept nogil:
+    """exp(r) * 2**(-theta / STEPS) - 1, where `constant` takes the place of EXP_C0."""
+    cdef vreal high
     if SOFTMAX_CY_REAL_BITS == 32:
-        high = v_fma(r2, v_set(EXP_Q4), high)
+        high = v_fma(r, v_fma(r, v_set(EXP_C4), v_set(EXP_C3)), v_set(EXP_C2))
     else:
-        r4 = v_mul(r2, r2)
-        top = v_fma(r2, v_fma(r, v_set(EXP_Q9), v_set(EXP_Q8)), v_fma(r, v_set(EXP_Q7), v_set(EXP_Q6)))
-        high = v_fma(r2, v_fma(r, v_set(EXP_Q5), v_set(EXP_Q4)), high)
-        high = v_fma(r4, top, high)
-    return v_fma(r2, high, low)
+        high = v_fma(r, v_fma(r, v_set(EXP_C8), v_set(EXP_C7)), v_set(EXP_C6))
+        high = v_fma(r, v_fma(r, v_fma(r, high, v_set(EXP_C5)), v_set(EXP_C4)), v_set(EXP_C3))
+        high = v_fma(r, high, v_set(EXP_C2))
+    return v_fma(r, v_fma(r, high, v_set(EXP_C1)), constant)
 
 
 cdef struct Exponential:
-    # value = power * small + large, rounded once. The three are exact, but for the rounding of small, far below large.
+    # value = power + power * small, rounded once. The two are exact, but for the rounding of small.
     vreal value
     vreal power
     vreal small
-    vreal large
 
 
 cdef inline Exponential expanded(Reduced x, Shifts shifts) noexcept nogil:
     """2**((n + theta) / STEPS) * exp(r - theta * ln(2) / STEPS), times the factor of the slice."""
-    cdef vreal r = x.r
-    cdef vreal high, r2, one_and_r, lost
     cdef Exponential y
     y.power = x.power
-    if SOFTMAX_CY_REAL_BITS == 32:
-        # |r| is so small that what is beside 1 can be rounded as a whole.
-        high = v_fma(r, v_fma(r, v_set(EXP_C4), v_set(EXP_C3)), v_set(EXP_C2))
-        y.small = v_fma(r, v_fma(r, high, v_set(EXP_C1)), shifts.constant)
-        y.large = x.power
-    else:
-        # Nothing large is rounded before the last operation: Fast2Sum keeps 1 + r exactly.
-        r2 = v_mul(r, r)
-        one_and_r = v_add(v_set(1), r)
-        lost = v_sub(r, v_sub(one_and_r, v_set(1)))
-        y.small = v_fma(r2, q_polynomial(r, r2), v_fma(one_and_r, shifts.constant, lost))
-        y.large = v_mul(x.power, one_and_r)
-    y.value = v_fma(y.power, y.small, y.large)
+    y.small = stepped_polynomial(x.r, shifts.constant)
+    y.value = v_fma(y.power, y.small, y.power)
     return y
 
 
 cdef inline vreal lost_by(Exponential e) noexcept nogil:
     """What the last rounding took away."""
-    return v_fma(e.power, e.small, v_sub(e.large, e.value))
+    return v_fma(e.power, e.small, v_sub(e.power, e.value))
 
 
 cdef inline Exponential first_of(Exponential x, Py_ssize_t count) noexcept nogil:
     """Zero in every lane from `count` on."""
     x.value = v_keep_first(x.value, count)
     x.power = v_keep_first(x.power, count)
-    x.large = v_keep_first(x.large, count)
     return x
 
 

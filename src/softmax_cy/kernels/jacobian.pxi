@@ -29,6 +29,21 @@ cdef inline real later_factor(real y_i, real scale, bint of_log) noexcept nogil:
     return scale if not of_log and is_finite(y_i) and not is_finite(<real> (scale * y_i)) else 1
 
 
+cdef inline vreal q_polynomial(vreal r, vreal r2) noexcept nogil:
+    """(exp(r) - 1 - r) / r**2, by Estrin's scheme: short chains of dependent operations."""
+    cdef vreal low = v_fma(r, v_set(EXP_Q1), v_set(EXP_Q0))
+    cdef vreal high = v_fma(r, v_set(EXP_Q3), v_set(EXP_Q2))
+    cdef vreal r4, top
+    if SOFTMAX_CY_REAL_BITS == 32:
+        high = v_fma(r2, v_set(EXP_Q4), high)
+    else:
+        r4 = v_mul(r2, r2)
+        top = v_fma(r2, v_fma(r, v_set(EXP_Q9), v_set(EXP_Q8)), v_fma(r, v_set(EXP_Q7), v_set(EXP_Q6)))
+        high = v_fma(r2, v_fma(r, v_set(EXP_Q5), v_set(EXP_Q4)), high)
+        high = v_fma(r4, top, high)
+    return v_fma(r2, high, low)
+
+
 cdef inline vreal one_minus_exp(vreal x) noexcept nogil:
     """1 - exp(x), with all its digits, for x <= 0. In whole powers of two: the first is then exactly 1."""
     cdef vreal d = v_max(v_set(LOWEST_LOG2 * (LN2_HI + LN2_LO)), x)

@@ -39,12 +39,14 @@
 #if SOFTMAX_CY_REAL_BITS == 32
 typedef float real;
 typedef int32_t real_bits;
+typedef uint32_t real_word;
 #define MANTISSA_BITS 23
 #define REAL_MIN FLT_MIN
 #define scalar_fma __builtin_fmaf
 #else
 typedef double real;
 typedef int64_t real_bits;
+typedef uint64_t real_word;
 #define MANTISSA_BITS 52
 #define REAL_MIN DBL_MIN
 #define scalar_fma __builtin_fma
@@ -325,27 +327,43 @@ INLINE vreal v_low_bits_to_exponent(vreal a) {
     return a;
 }
 
-#if STEPS == 8
-/* Three bits of n look up the power and all of them make the exponent: POWERS holds the bits of 2^((j + theta) / 8) less
- * those that j leaves there. */
+/* The lowest bits of n look up the power and all of them make the exponent: POWERS holds the bits of
+ * 2^((j + theta) / STEPS) less those that j leaves there. */
 INLINE part part_power(part a) {
-    static const uint32_t powers[16] __attribute__((aligned(64))) = {POWERS, POWERS};
-    typedef uint32_t part_words __attribute__((vector_size(SOFTMAX_CY_VECTOR_BYTES))); /* what overflows wraps around */
+    /* A register of 64 bytes holds the table twice. What overflows wraps around. */
+    static const real_word powers[VREAL_BYTES / sizeof(real)] __attribute__((aligned(VREAL_BYTES))) = {POWERS, POWERS};
+    typedef real_word part_words __attribute__((vector_size(SOFTMAX_CY_VECTOR_BYTES)));
     part_words entries, n = (part_words)a;
 #if SOFTMAX_CY_VECTOR_BYTES == 64 && defined(__AVX512F__)
+#if SOFTMAX_CY_REAL_BITS == 32
     entries = (part_words)_mm512_permutexvar_epi32((__m512i)a, _mm512_load_si512(powers));
+#else
+    entries = (part_words)_mm512_permutexvar_epi64((__m512i)a, _mm512_load_si512(powers));
+#endif
 #elif SOFTMAX_CY_VECTOR_BYTES == 32 && defined(__AVX2__)
-    entries = (part_words)_mm256_permutevar8x32_epi32(_mm256_load_si256((const __m256i *)powers), (__m256i)a);
+    __m256i index = (__m256i)a;
+#if SOFTMAX_CY_REAL_BITS == 64
+    /* The halves of a number are looked up by themselves, at 2 n and 2 n + 1. ROUNDER leaves n in the lowest 16 bits and 1
+     * in the next, so one multiplication of pairs makes both. */
+    index = _mm256_madd_epi16(_mm256_shuffle_epi32(index, 0xa0), _mm256_set1_epi64x(0x0001000200000002));
+#endif
+    entries = (part_words)_mm256_permutevar8x32_epi32(_mm256_load_si256((const __m256i *)powers), index);
 #elif defined(__aarch64__)
     uint8x16x2_t table = vld1q_u8_x2((const uint8_t *)powers);
+#if SOFTMAX_CY_REAL_BITS == 32
     uint32x4_t index = vandq_u32(n, vdupq_n_u32(7));
     index = vaddq_u32(vmulq_n_u32(index, 0x04040404), vdupq_n_u32(0x03020100));
+#else
+    uint8x16_t lowest = vqtbl1q_u8((uint8x16_t)n, (uint8x16_t){0, 0, 0, 0, 0, 0, 0, 0, 8, 8, 8, 8, 8, 8, 8, 8});
+    uint8x16_t index = vshlq_n_u8(vandq_u8(lowest, vdupq_n_u8(3)), 3);
+    index = vaddq_u8(index, (uint8x16_t){0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7});
+#endif
     entries = (part_words)vqtbl2q_u8(table, (uint8x16_t)index);
 #else
     for (int j = 0; j < PART_LANES; j++)
-        entries[j] = powers[n[j] & 7];
+        entries[j] = powers[n[j] % STEPS];
 #endif
-    return (part)(entries + (n << (MANTISSA_BITS - 3)));
+    return (part)(entries + (n << POWER_SHIFT));
 }
 
 /* 2^((n + theta) / STEPS), raised, for the n that ROUNDER left in the low bits. */
@@ -353,9 +371,6 @@ INLINE vreal v_power(vreal a) {
     EACH_PART(a.part[P] = part_power(a.part[P]))
     return a;
 }
-#else
-INLINE vreal v_power(vreal a) { return v_low_bits_to_exponent(a); }
-#endif
 
 /* ---- quarters ------------------------------------------------------------------------------------------------ */
 

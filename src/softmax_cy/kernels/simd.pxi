@@ -63,7 +63,7 @@ cdef extern from "sums.h" nogil:
     const real STEPS, STEPS_TO_E, STEP_HI, STEP_LO, ROUNDER
     const real RAISE_HIGH, HIGH_SHIFT, EXTREME
     const double FEW_OTHERS
-    const real EXP_C0, EXP_C1, EXP_C2, EXP_C3, EXP_C4
+    const real EXP_C0, EXP_C1, EXP_C2, EXP_C3, EXP_C4, EXP_C5, EXP_C6, EXP_C7, EXP_C8
     const real EXP_Q0, EXP_Q1, EXP_Q2, EXP_Q3, EXP_Q4, EXP_Q5, EXP_Q6, EXP_Q7, EXP_Q8, EXP_Q9
 
     void prefetch(const void *address)
@@ -103,11 +103,11 @@ cdef extern from "sums.h" nogil:
 
     vsum signed_start()
     vsum signed_add(vsum s, vreal term)
-    vsum signed_add_product(vsum s, vreal term, vreal a, vreal b, vreal c)
+    vsum signed_add_product(vsum s, vreal term, vreal a, vreal b)
     total signed_total(vsum s)
     vreal v_lower(vreal a)
     vsum vsum_start()
-    vsum vsum_add(vsum s, vreal term, vreal a, vreal b, vreal c)
+    vsum vsum_add(vsum s, vreal term, vreal a, vreal b)
     void totals_set_each(totals *t, const vsum *rows, Py_ssize_t count)
     vsum vsum_harmless()
     total vsum_total(vsum s)

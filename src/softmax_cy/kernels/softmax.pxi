@@ -265,7 +265,7 @@ cdef inline bint softmax_vector(const char *x, char *out, Py_ssize_t count, real
         shifts = shifts_to(v_set(top), scale)
         e = exp_shifted(elements, shifts, False)
     counted = first_of(e, count)
-    sum_ = vsum_total(vsum_add(vsum_start(), counted.value, counted.power, counted.small, counted.large))
+    sum_ = vsum_total(vsum_add(vsum_start(), counted.value, counted.power, counted.small))
     if not is_number(sum_):
         return False
     v_store_first(out, reciprocals_times(reciprocal_in_all_lanes(total_reciprocal(sum_)), e.value), count)

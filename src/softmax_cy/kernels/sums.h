@@ -31,11 +31,11 @@ INLINE vsum vsum_start(void) {
     return s;
 }
 
-/* Adds a * b + c, of which `term` is the rounded value: what that rounding took away is put back together with what the
- * sum's takes. c - (sum - s.sum) is exact as long as |a * b| is well below c. */
-INLINE vsum vsum_add(vsum s, vreal term, vreal a, vreal b, vreal c) {
+/* Adds a + a * b, of which `term` is the rounded value: what that rounding took away is put back together with what the
+ * sum's takes. a - (sum - s.sum) is exact as long as |b| is well below 1. */
+INLINE vsum vsum_add(vsum s, vreal term, vreal a, vreal b) {
     vreal sum = v_add(s.sum, term);
-    s.lost = v_add(s.lost, v_fma(a, b, v_sub(c, v_sub(sum, s.sum))));
+    s.lost = v_add(s.lost, v_fma(a, b, v_sub(a, v_sub(sum, s.sum))));
     s.sum = sum;
     return s;
 }
@@ -116,11 +116,11 @@ INLINE vsum signed_add(vsum s, vreal term) {
     return s;
 }
 
-/* Adds a * b + c, of which `term` is the rounded value, as vsum_add does: for terms so small that they would all be lost
+/* Adds a + a * b, of which `term` is the rounded value, as vsum_add does: for terms so small that they would all be lost
  * beside the seed. */
-INLINE vsum signed_add_product(vsum s, vreal term, vreal a, vreal b, vreal c) {
+INLINE vsum signed_add_product(vsum s, vreal term, vreal a, vreal b) {
     vreal sum = v_add(s.sum, term), other = v_sub(sum, s.sum);
-    vreal lost = v_add(v_sub(s.sum, v_sub(sum, other)), v_fma(a, b, v_sub(c, other)));
+    vreal lost = v_add(v_sub(s.sum, v_sub(sum, other)), v_fma(a, b, v_sub(a, other)));
     s.lost = v_add(s.lost, lost);
     s.sum = sum;
     return s;

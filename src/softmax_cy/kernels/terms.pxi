@@ -15,9 +15,8 @@ cdef inline vsum with_term(vsum terms, Exponential e, vreal x, vreal top, TermSu
     if which == BELOW_TOP:
         e.value = v_where_unequal(x, top, e.value)
         e.power = v_where_unequal(x, top, e.power)
-        e.large = v_where_unequal(x, top, e.large)
-        return signed_add_product(terms, e.value, e.power, e.small, e.large)
-    return vsum_add(terms, e.value, e.power, e.small, e.large)
+        return signed_add_product(terms, e.value, e.power, e.small)
+    return vsum_add(terms, e.value, e.power, e.small)
 
 
 cdef inline vsum expand_and_add(
