@@ -189,9 +189,8 @@ def stepped_polynomial(fmt: Format, theta: mp.mpf) -> tuple[list[mp.mpf], mp.mpf
 def bits_of(value: mp.mpf, fmt: Format) -> int:
     """The bits of a number that the format holds exactly."""
     assert rounded(value, fmt.digits) == value
-    if fmt.bits == 32:
-        return int(np.float32(float(value)).view(np.uint32))
-    return int(np.float64(float(value)).view(np.uint64))
+    size = fmt.bits // 8
+    return int(np.array(float(value), f"f{size}").view(f"u{size}"))
 
 
 def power_entries(fmt: Format, theta: mp.mpf) -> list[str]:
