@@ -93,7 +93,7 @@ race: $(VENV)/installed $(VENV)/race-requirements  ## beside torch, oneDNN, ONNX
 race-busy: $(VENV)/installed $(VENV)/race-requirements  ## several threads beside processes that compute, and beside nothing (minutes)
 	$(BIN)/python -m benchmarks.busy $(ARGS)
 
-accuracy: $(VENV)/installed $(VENV)/accuracy-requirements  ## the largest error of every function, beside others: make accuracy ARGS="--markdown docs/accuracy.md"
+accuracy: $(VENV)/installed $(VENV)/accuracy-requirements  ## the largest error of every function, beside others: make accuracy ARGS="--markdown docs/results/accuracy.md"
 	$(BIN)/python -m benchmarks.accuracy $(ARGS)
 
 exhaustive: $(VENV)/installed $(VENV)/test-requirements  ## the exponential on every float32 and many float64 (minutes)
