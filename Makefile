@@ -138,7 +138,7 @@ bench-compare: $(BIN)/python $(VENV)/bench-requirements  ## is HEAD slower than 
 report: $(BIN)/python $(VENV)/bench-requirements  ## one HTML page from asv's results: .asv/report.html
 	$(BIN)/python -m benchmarks.dashboard
 
-charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and the table of the README from asv's results
+charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and tables of asv's results: docs/results/ and the README
 	$(BIN)/python -m benchmarks.charts
 
 clean:  ## remove what was built, .venv too
