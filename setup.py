@@ -115,7 +115,7 @@ def kernel_extension(dtype, variant):
         f"softmax_cy.kernels._{dtype}_{variant}",
         [str(KERNELS / f"_{dtype}_{variant}.pyx")],
         include_dirs=[str(KERNELS)],
-        depends=[str(path) for pattern in ("*.h", "*.pxi") for path in sorted(KERNELS.glob(pattern))],
+        depends=[str(path) for pattern in ("*.h", "*.pxi") for path in sorted(KERNELS.rglob(pattern))],
         define_macros=[
             ("SOFTMAX_CY_REAL_BITS", BITS[dtype]),
             ("CYTHON_INLINE", ALWAYS_INLINE),

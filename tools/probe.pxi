@@ -5,8 +5,8 @@ from libc.math cimport exp, frexp, ldexp
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-include "simd.pxi"
-include "exp.pxi"
+include "vector/vector.pxi"
+include "formulas/exponential.pxi"
 
 cdef extern from "<math.h>" nogil:
     long double expl(long double)

@@ -12,15 +12,6 @@ cdef enum:
     PRODUCT_TILES = 16
 
 
-cdef inline bint are_rows(const Slices *slices, bint one_result) noexcept nogil:
-    """Slices of reals side by side; `one_result` a slice, not an element."""
-    return (
-        slices.keep == NULL and contiguous(slices.x_elements)
-        and (slices.out_elements.kind == KIND_REAL if one_result else contiguous(slices.out_elements))
-        and (slices.y == NULL or contiguous(slices.y_elements))
-    )
-
-
 cdef inline bint suit_tiles(const Slices *slices, Py_ssize_t longest_row, bint one_result) noexcept nogil:
     """Columns as long as fits, and rows as long as it pays."""
     if slices.length * LANES * <Py_ssize_t> sizeof(real) > BLOCK_BYTES:
@@ -77,12 +68,12 @@ cdef inline void empty_tile(
         first += LANES
 
 
-cdef void in_tiles(const Slices *slices, char *scratch, Operation operation) noexcept nogil:
+cdef void walk_tiles(const Slices *slices, char *scratch, const Walk *walk) noexcept nogil:
     """Slices that suit_tiles."""
     cdef char *x = thread_buffer(TILE_BUFFER)
-    cdef char *y = scratch      # which do_panel leaves alone where there are two inputs
+    cdef char *y = scratch      # which walk_panel leaves alone
     cdef real[PANEL * MOST_LANES] results
-    cdef bint one_result = operation == LOGSUMEXP
+    cdef bint one_result = walk.one_result
     cdef bint of_rows = are_rows(slices, one_result)
     cdef Py_ssize_t first = 0, length = slices.length, i
     cdef Py_ssize_t widest = min(<Py_ssize_t> PANEL, BLOCK_BYTES // (length * LANES * <Py_ssize_t> sizeof(real)))
@@ -93,15 +84,15 @@ cdef void in_tiles(const Slices *slices, char *scratch, Operation operation) noe
     tile.x_next = tile.y_next = tile.out_next = sizeof(real)
     tile.x_elements = tile.y_elements = tile.out_elements = &elements
     tile.out = <char *> results if one_result else x
-    tile.y = y if is_product(operation) else NULL
+    tile.y = y if slices.y != NULL else NULL
     while first < slices.count:
         width = <int> min((slices.count - first + LANES - 1) // LANES, widest)
         tile.count = min(slices.count - first, width * LANES)
         elements = reals(length, width * LANES * <Py_ssize_t> sizeof(real))
         fill_tile(slices.x + first * slices.x_next, slices.x_next, slices.x_elements, &tile, x, of_rows)
-        if is_product(operation):
+        if slices.y != NULL:
             fill_tile(slices.y + first * slices.y_next, slices.y_next, slices.y_elements, &tile, y, of_rows)
-        do_panel(&tile, 0, width, True, scratch, operation)
+        walk_panel(&tile, 0, width, True, walk)
         if one_result:
             for i in range(tile.count):
                 memcpy(slices.out + (first + i) * slices.out_next, &results[i], sizeof(real))

@@ -19,11 +19,11 @@ enum {
 
 enum buffer {
     KERNEL_BUFFER,   /* what a kernel works in */
-    TILE_BUFFER,     /* tiles.pxi; in products.pxi the sums of a group; in cross_entropy.pxi the weights of a block;
-                      * in jacobian.pxi a line of the result */
-    GATHERED_BUFFER, /* gathered.pxi; in cross_entropy.pxi columns that were turned into rows */
-    SPARE_BUFFER,    /* columns.pxi, for slices that are done again; in cross_entropy.pxi the columns;
-                      * in jacobian.pxi what the diagonal needs */
+    TILE_BUFFER,     /* walks/tiles.pxi; the sums of a group in product_groups.pxi; the weights of a block in
+                      * loss_slice.pxi; a line of the result in jacobian.pxi */
+    GATHERED_BUFFER, /* walks/gathered.pxi; columns that were turned into rows in loss_lanes.pxi */
+    SPARE_BUFFER,    /* walks/panels.pxi, for slices that are done again; the columns in loss_lanes.pxi; what the
+                      * diagonal needs in jacobian.pxi */
     BUFFERS
 };
 

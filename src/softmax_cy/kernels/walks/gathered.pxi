@@ -47,7 +47,7 @@ cdef void scatter_slices(
         scatter(rows + i * length * <Py_ssize_t> sizeof(real), target + i * next_, elements, 0, length)
 
 
-cdef void as_gathered(const Slices *slices, SlicesKernel kernel, bint one_result) noexcept nogil:
+cdef void walk_gathered(const Slices *slices, SlicesKernel kernel, bint one_result) noexcept nogil:
     """Slices that suit_gathering and are not are_rows, by a kernel that gets rows."""
     cdef bint two_inputs = slices.y != NULL
     cdef Py_ssize_t room = BLOCK_BYTES // 2 if two_inputs else BLOCK_BYTES

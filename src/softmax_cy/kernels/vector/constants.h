@@ -20,8 +20,8 @@
 #define POWER_SHIFT  20                         /* moves n into the exponent, and n % STEPS below it */
 #define ROUNDER      0x1.8000000000000p+23f     /* adding it leaves rint() in the low bits */
 #define POWER_ROUNDER 0x1.80017e0000000p+23f     /* the same with the exponent field of a raised 1 added */
-#define RAISE        0x1.0000000000000p+64f     /* exponentials are kept this much too large: exp.pxi */
-#define RAISE_HIGH   0x1.0000000000000p+104f    /* the same beside a large sum: products.pxi */
+#define RAISE        0x1.0000000000000p+64f     /* exponentials are raised by this: exponential.pxi */
+#define RAISE_HIGH   0x1.0000000000000p+104f    /* the same beside a large sum: product.pxi */
 #define HIGH_SHIFT   -0x1.4000000000000p+5f     /* log2(RAISE / RAISE_HIGH) */
 #define EXTREME      0x1.0000000000000p+77f     /* sums from here on are the business of extreme.pxi */
 #define SPLITTER     0x1.0010000000000p+12f     /* Veltkamp's: halves a significand */
@@ -61,8 +61,8 @@
 #define POWER_SHIFT  50                         /* moves n into the exponent, and n % STEPS below it */
 #define ROUNDER      0x1.8000000018000p+52      /* adding it leaves rint() in the low bits */
 #define POWER_ROUNDER 0x1.80000000005ffp+52      /* the same with the exponent field of a raised 1 added */
-#define RAISE        0x1.0000000000000p+512     /* exponentials are kept this much too large: exp.pxi */
-#define RAISE_HIGH   0x1.0000000000000p+900     /* the same beside a large sum: products.pxi */
+#define RAISE        0x1.0000000000000p+512     /* exponentials are raised by this: exponential.pxi */
+#define RAISE_HIGH   0x1.0000000000000p+900     /* the same beside a large sum: product.pxi */
 #define HIGH_SHIFT   -0x1.8400000000000p+8      /* log2(RAISE / RAISE_HIGH) */
 #define EXTREME      0x1.0000000000000p+844     /* sums from here on are the business of extreme.pxi */
 #define SPLITTER     0x1.0000002000000p+27      /* Veltkamp's: halves a significand */

@@ -3,7 +3,7 @@
 cdef enum TermSum:
     EXPONENTIALS            # which are written down, too
     EXPONENTIALS_ALONE
-    BELOW_TOP               # without that of the largest element: log.pxi
+    BELOW_TOP               # without that of the largest element: logarithm.pxi
 
 
 cdef inline vsum no_terms(TermSum which) noexcept nogil:
@@ -103,6 +103,7 @@ cdef inline Soon what_follows(const char *x, Py_ssize_t count) noexcept nogil:
 
 # Functions, not inline ones: the loops are long, and several places use them.
 
+
 cdef vsum called_exponentials(const char *x, char *e, Py_ssize_t count, Shift shift, Soon soon) noexcept nogil:
     return any_block(x, e, count, shift, 0, EXPONENTIALS, soon)
 
@@ -144,3 +145,13 @@ cdef inline total block_sum(const char *x, Py_ssize_t count, Shift shift, real t
     if which == BELOW_TOP:
         return block_below_top(x, count, shift, top)
     return block_exponentials_alone(x, count, shift)
+
+
+cdef inline char *room_for_exponentials(const Slice *s) noexcept nogil:
+    """`out`, or NULL where it cannot hold them."""
+    return s.out if s.keep == NULL and contiguous(s.all.out_elements) else NULL
+
+
+cdef inline char *room_beside_logits(const Slice *s) noexcept nogil:
+    """The gradient, where it can hold the exponentials while the logits may be needed again; else NULL."""
+    return room_for_exponentials(s) if s.out != NULL and s.out != s.x else NULL

@@ -17,7 +17,7 @@ from softmax_cy.kernels.kinds cimport (
 cdef extern from * nogil:
     int leading_zeros "__builtin_clzll" (unsigned long long number)
 
-cdef extern from "scratch.h" nogil:
+cdef extern from "vector/scratch.h" nogil:
     enum:
         BLOCK_BYTES
         CACHE_LINE
@@ -28,13 +28,13 @@ cdef extern from "scratch.h" nogil:
         SPARE_BUFFER
     char *thread_buffer(buffer which)
 
-cdef extern from "tiles.h" nogil:
+cdef extern from "vector/transpose.h" nogil:
     void columns_from_rows(
         const char *rows, Py_ssize_t next_, Py_ssize_t slices, Py_ssize_t length, char *columns, Py_ssize_t step)
     void rows_from_columns(
         const char *columns, Py_ssize_t step, Py_ssize_t slices, Py_ssize_t length, char *rows, Py_ssize_t next_)
 
-cdef extern from "sums.h" nogil:
+cdef extern from "vector/sums.h" nogil:
     ctypedef float real
     ctypedef struct vreal:
         pass
@@ -142,7 +142,7 @@ cdef extern from "sums.h" nogil:
     vreal reciprocals_times(reciprocals r, vreal e)
     two_vectors reciprocals_times_two(reciprocals r, vreal e, vreal f)
 
-cdef extern from "convert.h" nogil:
+cdef extern from "vector/convert.h" nogil:
     const int KIND_REAL
     void widen(const char *source, int kind, char *target, Py_ssize_t count)
     real widen_to_max(const char *source, int kind, char *target, Py_ssize_t count, real top)

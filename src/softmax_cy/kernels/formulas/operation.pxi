@@ -1,4 +1,4 @@
-# What can be done to slices with the same walks: constants that inline functions are given.
+# What can be done to slices with the same walks: compile-time constants that inline functions are given.
 
 cdef enum Operation:
     # Of kernels: tools/bits_server.pxi counts on the order.

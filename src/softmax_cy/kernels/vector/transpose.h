@@ -3,8 +3,8 @@
  * Both ways work on squares as wide as a 16-byte quarter of a vector. The last square of a row begins early enough to
  * end with it, so some elements are moved twice; rows shorter than a square go element by element.
  */
-#ifndef SOFTMAX_CY_TILES_H
-#define SOFTMAX_CY_TILES_H
+#ifndef SOFTMAX_CY_TRANSPOSE_H
+#define SOFTMAX_CY_TRANSPOSE_H
 
 #include "simd.h"
 

@@ -279,7 +279,7 @@ INLINE totals totals_add(totals a, totals b) {
     return a;
 }
 
-/* Of the largest exponential: log.pxi. */
+/* Of the largest exponential: logarithm.pxi. */
 #define FEW_OTHERS 0x1p-10
 
 INLINE int any_total_below(const totals *t, double bound) {

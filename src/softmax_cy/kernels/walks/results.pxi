@@ -1,40 +1,5 @@
 # The last pass of every operation: a result an element, from numbers that are one and the same for a whole slice.
 
-cdef struct Constants:
-    # Of the slices in the lanes of a vector: one and the same where its elements are of one slice. An operation sets
-    # what it uses.
-    real scale
-    real y_scale            # SCALED_SOFTMAX_PRODUCT: set by set_scales
-    vreal top
-    Shifts shifts
-    reciprocals r           # SOFTMAX, CROSS_ENTROPY_GRADIENT
-    vreal over              # LOG_SOFTMAX: log sum exp less scale * top
-    vreal plain             # columns.pxi: 1, or 0 where a slice is to be done again, by the row's way
-    vreal centre            # products
-    vreal sum_
-    vreal unit              # LOG_SOFTMAX_VJP: what lowers the exponential
-    vreal factor            # MULTIPLE, CROSS_ENTROPY_GRADIENT
-    vreal coefficient       # CROSS_ENTROPY_GRADIENT
-
-
-cdef inline vreal of_quotient(vreal quotient, const Constants *c, Operation operation) noexcept nogil:
-    if operation == CROSS_ENTROPY_GRADIENT:
-        return v_mul(v_mul(quotient, c.coefficient), c.factor)
-    return quotient
-
-
-cdef inline vreal result_of(vreal x, vreal y, const Constants *c, Operation operation, bint kept) noexcept nogil:
-    """`operation` and `kept`, which says that x is the exponential already, are constants of the caller."""
-    if is_quotient(operation):
-        x = reciprocals_times(c.r, x if kept else exp_shifted(x, c.shifts, False).value)
-        return of_quotient(x, c, operation)
-    if operation == LOG_SOFTMAX:
-        return log_quotient(x, c.top, c.over, c.scale)
-    if operation == MULTIPLE:
-        return v_mul(c.factor, x)
-    return product_of(x, y, c, operation)
-
-
 cdef inline vreal result_of_first(
     const real *x, const real *y, Py_ssize_t count, const Constants *c, Operation operation
 ) noexcept nogil:

@@ -1,6 +1,6 @@
 # Products whose sums leave the range of numbers, or come near it: cotangents next to the largest number, or infinite.
 #
-# The formulas are those of products.pxi, over v lowered by RAISE, so that no sum overflows. Where v is infinite the sum
+# The formulas are those of product.pxi, over v lowered by RAISE, so that no sum overflows. Where v is infinite the sum
 # is, and each element is what the formula makes of it: infinite, or NaN for 0 times infinity or infinity less infinity.
 # Rare: what counts here is that it is short.
 

@@ -1,32 +1,10 @@
-# A slice is walked in blocks of BLOCK_BYTES. A block of a slice that is strided, or of which a part is dropped, is
-# gathered into scratch (scratch.h), so that no slice is ever copied whole; others are used where they lie.
+# The elements of a slice, wherever they lie and whatever they are: gathered side by side as reals, and scattered back.
 
 cdef enum:
     MOST_IN_BLOCK = 4096    # elements
     MOST_LANES = 16         # what LANES can be
     CONVERTED_AT_ONCE = 64  # elements
 
-
-cdef inline Py_ssize_t block_length() noexcept nogil:
-    return BLOCK_BYTES // <Py_ssize_t> sizeof(real)
-
-
-cdef inline Py_ssize_t block_at(Py_ssize_t start, Py_ssize_t length) noexcept nogil:
-    """Elements in the block that begins with element `start`."""
-    return block_length() if length - start > block_length() else length - start
-
-
-cdef inline Py_ssize_t elements_to_line(const char *out, Py_ssize_t count, int vectors) noexcept nogil:
-    """How many elements to write first, so that no vector after them straddles two cache lines.
-
-    Such a store costs twice; below some `vectors` the detour costs more. 0 too where no element begins at a line.
-    """
-    if count < vectors * LANES or <uintptr_t> out % sizeof(real):
-        return 0
-    return (-<uintptr_t> out % CACHE_LINE) // sizeof(real)
-
-
-# ---- strided elements --------------------------------------------------------------------------------------------
 
 cdef inline bint contiguous(const Elements *elements) noexcept nogil:
     """Reals side by side."""
@@ -170,94 +148,3 @@ cdef inline void write_result(real value, char *out, int kind) noexcept nogil:
         memcpy(out, &value, sizeof(real))
     else:
         narrow(<char *> &value, kind, out, 1)
-
-
-# ---- one slice ---------------------------------------------------------------------------------------------------
-
-cdef struct Slice:
-    const char *x
-    char *out
-    const char *keep
-    const Slices *all
-
-
-cdef inline Slice slice_at(const Slices *slices, Py_ssize_t i) noexcept nogil:
-    cdef Slice s
-    s.x = slices.x + i * slices.x_next
-    s.out = slices.out + i * slices.out_next if slices.out != NULL else NULL
-    s.keep = slices.keep + i * slices.keep_next if slices.keep != NULL else NULL
-    s.all = slices
-    return s
-
-
-cdef inline const char *fetch(const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch) noexcept nogil:
-    """Where a block of x lies side by side, what is dropped being -inf: in x itself, or copied to scratch."""
-    if s.keep == NULL and contiguous(s.all.x_elements):
-        return s.x + start * <Py_ssize_t> sizeof(real)
-    gather(s.x, s.all.x_elements, start, count, scratch)
-    if s.keep != NULL:
-        drop(s, start, count, scratch, -INFINITY)
-    return scratch
-
-
-cdef void drop(const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch, real value) noexcept nogil:
-    """Put value in the place of what is dropped."""
-    cdef char[MOST_IN_BLOCK] keep
-    cdef real *p = <real *> scratch
-    cdef Py_ssize_t i
-    gather_raw(s.keep, s.all.keep_elements, start, count, keep, 1)
-    for i in range(count):
-        if not keep[i]:
-            p[i] = value
-
-
-cdef bint anything_kept(const Slice *s) noexcept nogil:
-    cdef char[MOST_IN_BLOCK] keep
-    cdef Py_ssize_t start = 0, count
-    if s.keep == NULL:
-        return True
-    while start < s.all.length:
-        count = min(s.all.length - start, <Py_ssize_t> MOST_IN_BLOCK)
-        gather_raw(s.keep, s.all.keep_elements, start, count, keep, 1)
-        if memchr(keep, 1, count) != NULL:
-            return True
-        start += count
-    return False
-
-
-cdef inline char *room_for(const Slice *s, Py_ssize_t start, char *scratch) noexcept nogil:
-    """Where a block of the result is to be written before `deliver`: in out itself, or in scratch."""
-    if s.keep == NULL and contiguous(s.all.out_elements):
-        return s.out + start * <Py_ssize_t> sizeof(real)
-    return scratch
-
-
-cdef inline void deliver(
-    const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch, real dropped
-) noexcept nogil:
-    """Bring a block of the result from `room_for` to its place."""
-    if s.keep != NULL:
-        drop(s, start, count, scratch, dropped)
-    elif contiguous(s.all.out_elements):
-        return
-    scatter(scratch, s.out, s.all.out_elements, start, count)
-
-
-cdef void deliver_value(
-    const Slice *s, Py_ssize_t start, Py_ssize_t end, char *scratch, real value, real dropped
-) noexcept nogil:
-    """Give some elements one value, or `dropped`."""
-    cdef Py_ssize_t count
-    if s.keep == NULL:
-        scatter_value(value, s.out, s.all.out_elements, start, end - start)
-        return
-    while start < end:
-        count = block_at(start, end)
-        copy_elements(<const char *> &value, 0, scratch, sizeof(real), count, sizeof(real))
-        deliver(s, start, count, scratch, dropped)
-        start += count
-
-
-cdef inline bint are_blocks(const Slices *slices) noexcept nogil:
-    """Contiguous slices of at most one block."""
-    return slices.keep == NULL and slices.length <= block_length() and contiguous(slices.x_elements)

@@ -1,0 +1,124 @@
+# The kernel of cross-entropy, and the passes over a slice that threads share.
+
+cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
+    cdef char *spare = thread_buffer(TILE_BUFFER)
+    cdef Slices logits = logits_of(all)
+    cdef int64_t index
+    cdef Py_ssize_t i
+    if suit_cross_entropy_tiles(all, True):
+        cross_entropy_tiles(all, True, scratch, spare)
+    elif are_usual(all):
+        cross_entropy_groups(all, &logits, scratch, spare)
+    elif suit_cross_entropy_tiles(all, False):
+        cross_entropy_tiles(all, False, scratch, spare)
+    else:
+        for i in range(all.count):
+            index = index_of(all, i) if all.target_elements == NULL else 0
+            cross_entropy_slice(all, &logits, i, index, scratch, spare)
+
+
+cdef void loss_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """As sums_of."""
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
+    cdef char *spare = thread_buffer(TILE_BUFFER)
+    cdef const CrossEntropySlices *all = long_.losses
+    cdef Slice s = slice_at(long_.slices, 0)
+    cdef LogSum sum_ = long_log_sum(long_)
+    cdef vreal plain = v_set(0)
+    cdef Py_ssize_t b, start
+    cdef Sums sums
+    for b in range(begin, end):
+        start = first_element(long_, b)
+        sums = block_loss(
+            all, &s, all.target, start, half_block_at(start, all.length), sum_, &plain, scratch, spare)
+        set_sums_of(&long_.sums[b], sums.loss, sums.coefficients)
+
+
+cdef void gradient_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    cdef const CrossEntropySlices *all = long_.losses
+    cdef Slice s = slice_at(long_.slices, 0)
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
+    cdef Py_ssize_t start = first_element(long_, begin), stop = last_element(long_, end)
+    cdef real coefficient_sum = <real> long_.coefficient_sum
+    cdef LogSum sum_ = long_log_sum(long_)
+    if long_.plain_index:
+        plain_gradient(all, &s, start, stop, sum_, coefficient_sum, room_beside_logits(&s), scratch)
+    else:
+        gradient(all, &s, all.target, start, stop, sum_, coefficient_sum, scratch, thread_buffer(TILE_BUFFER))
+
+
+cdef inline real of_index_of(const LongSlice *long_) noexcept nogil:
+    """The part of the coefficients that is an index."""
+    return <real> (1 - long_.losses.smoothing) * <real> long_.weight
+
+
+cdef inline bint begin_loss(LongSlice *long_) noexcept nogil:
+    """Read the target, once. False: it is none."""
+    cdef const CrossEntropySlices *all = long_.losses
+    long_.logits = logits_of(all)
+    long_.slices = &long_.logits
+    long_.weight = 1
+    if all.target_elements == NULL:
+        long_.index = index_of(all, 0)
+        if long_.index < 0:
+            return False
+        if all.weight != NULL:
+            long_.weight = real_element(all.weight, all.weight_elements, long_.index)
+        long_.x_index = real_element(all.x, all.x_elements, long_.index)
+    long_.plain_index = is_plain_index(all, <real> long_.weight)
+    return True
+
+
+cdef Pass deliver_loss(LongSlice *long_) noexcept nogil:
+    long_.step = WRITE_GRADIENT
+    write_result(<real> long_.loss, long_.losses.loss, long_.losses.loss_kind)
+    if long_.losses.grad == NULL:
+        return NULL
+    return gradient_pass
+
+
+cdef Pass begin_losses(LongSlice *long_) noexcept nogil:
+    """With the logarithm: the loss of an index."""
+    cdef const CrossEntropySlices *all = long_.losses
+    cdef LogSum sum_ = long_log_sum(long_)
+    cdef real of_index
+    if not is_number(sum_.over):
+        return refuse(long_)
+    if all.target_elements == NULL:
+        of_index = of_index_of(long_)
+        if of_index != 0:
+            long_.loss = rounded_sum(of_index, <real> long_.x_index - sum_.top, sum_.over)
+        long_.coefficient_sum = of_index
+    if not long_.plain_index:
+        long_.block = block_length() // 2
+    if all.target_elements == NULL and all.smoothing == 0:
+        return deliver_loss(long_)
+    long_.step = ADD_LOSSES
+    return loss_pass
+
+
+cdef Pass next_cross_entropy_pass(LongSlice *long_) noexcept nogil:
+    cdef const CrossEntropySlices *all = long_.losses
+    cdef BlockSum whole
+    cdef Pass pass_
+    cdef Slice s
+    if long_.step == NOTHING:
+        long_.block = block_length()
+        if not begin_loss(long_):
+            return refuse(long_)
+    if long_.step < HAVE_SUM:
+        pass_ = next_pass_of_logarithms(long_)
+        return begin_losses(long_) if long_.step == HAVE_SUM else pass_
+    if long_.step == ADD_LOSSES:
+        whole = sums_of_blocks(long_)
+        if whole.hi + whole.lo != whole.hi + whole.lo:
+            return refuse(long_)
+        long_.loss = <real> long_.loss + <real> (whole.hi + whole.lo)
+        long_.coefficient_sum = <real> long_.coefficient_sum + <real> (whole.second_hi + whole.second_lo)
+        return deliver_loss(long_)
+    if all.target_elements == NULL:
+        s = slice_at(long_.slices, 0)
+        put_gradient_at_index(
+            all, &s, long_.index, <real> long_.x_index, long_log_sum(long_), <real> long_.weight, of_index_of(long_))
+    return NULL
