@@ -19,32 +19,13 @@
 # 6. NaN passes through every operation here, whatever its payload: it is in the remainder, whatever becomes of the
 #    power.
 
-cdef struct Shift:
-    # Of one slice.
-    real scale
-    real base       # subtracted from x before it is scaled: 0, or the largest x where scale times that is large
-    real lowest     # below this the result is zero whatever the sum
-    real rounder    # ROUNDER - K * STEPS
-    real constant   # of the polynomial: EXP_C0, and what makes the largest exponential representable
-
-
 cdef struct Shifts:
     # Of the slices in the lanes of a vector: one and the same where its elements are of one slice.
     real scale
-    vreal base
-    vreal lowest
-    vreal rounder
-    vreal constant
-
-
-cdef inline Shifts in_all_lanes(Shift shift) noexcept nogil:
-    cdef Shifts shifts
-    shifts.scale = shift.scale
-    shifts.base = v_set(shift.base)
-    shifts.lowest = v_set(shift.lowest)
-    shifts.rounder = v_set(shift.rounder)
-    shifts.constant = v_set(shift.constant)
-    return shifts
+    vreal base      # subtracted from x before it is scaled: 0, or the largest x where scale times that is large
+    vreal lowest    # below this the result is zero whatever the sum
+    vreal rounder   # ROUNDER - K * STEPS
+    vreal constant  # of the polynomial: EXP_C0, and what makes the largest exponential representable
 
 
 cdef struct Reduced:
@@ -53,17 +34,17 @@ cdef struct Reduced:
     vreal r
 
 
-cdef inline bint is_plain(Shift shift) noexcept nogil:
-    """Whether x is the argument of the exponential as it stands."""
-    return shift.base == 0 and shift.scale == 1
+cdef inline bint is_unscaled(const Shifts *shifts) noexcept nogil:
+    """Whether x is the argument of the exponential as it stands, in the first lane."""
+    return v_first(shifts.base) == 0 and shifts.scale == 1
 
 
-cdef inline Reduced reduced(vreal x, Shifts shifts, bint plain) noexcept nogil:
-    """`plain` is a constant of the caller: is_plain, of every lane."""
+cdef inline Reduced reduced(vreal x, Shifts shifts, bint unscaled) noexcept nogil:
+    """`unscaled` is a constant of the caller: is_unscaled, in every lane."""
     cdef vreal d = x
     cdef vreal rounded, n, product, lost
     cdef Reduced y
-    if not plain:
+    if not unscaled:
         x = v_sub(x, shifts.base)
         d = product = v_mul(x, v_set(shifts.scale))
     # The order of the operands lets a NaN in x through.
@@ -72,7 +53,7 @@ cdef inline Reduced reduced(vreal x, Shifts shifts, bint plain) noexcept nogil:
     n = v_sub(rounded, shifts.rounder)
     y.power = v_power(rounded)
     y.r = v_fma(n, v_set(-STEP_LO), v_fma(n, v_set(-STEP_HI), d))
-    if not plain:
+    if not unscaled:
         # Left out, the rounding of the product would be an error of the result in proportion to |d|.
         lost = v_product_error(x, v_set(shifts.scale), product)
         y.r = v_add(y.r, v_where_greater(d, shifts.lowest, lost))
@@ -119,29 +100,29 @@ cdef inline Exponential first_of(Exponential x, Py_ssize_t count) noexcept nogil
     return x
 
 
-cdef inline Exponential exp_shifted(vreal x, Shifts shifts, bint plain) noexcept nogil:
+cdef inline Exponential exp_shifted(vreal x, Shifts shifts, bint unscaled) noexcept nogil:
     """exp(scale * (x - base)) * 2**(RAISED_BY - K), times the factor of the slice.
 
     Never less than the smallest normal number.
     """
-    return expanded(reduced(x, shifts, plain), shifts)
+    return expanded(reduced(x, shifts, unscaled), shifts)
 
 
-cdef inline Shifts shifts_from(vreal top, real scale, vreal base, bint plain) noexcept nogil:
-    """`plain` is a constant of the caller: is_plain, of every lane."""
+cdef inline Shifts shifts_from(vreal top, real scale, vreal base, bint unscaled) noexcept nogil:
+    """`unscaled` is a constant of the caller: is_unscaled, in every lane."""
     cdef Shifts shifts
     cdef Exponential largest
     cdef vreal k = top
     shifts.scale = scale
     shifts.base = base
-    if not plain:
+    if not unscaled:
         k = v_mul(v_sub(top, base), v_set(scale))
     k = v_mul(k, v_set(LOG2_E))
     k = v_sub(v_add(k, v_set(ROUNDER)), v_set(ROUNDER))
     shifts.lowest = v_mul(v_add(k, v_set(LOWEST_LOG2)), v_set(LN2_HI + LN2_LO))
     shifts.rounder = v_sub(v_set(ROUNDER), v_mul(v_set(STEPS), k))
     shifts.constant = v_set(EXP_C0)
-    largest = exp_shifted(top, shifts, plain)
+    largest = exp_shifted(top, shifts, unscaled)
     shifts.constant = v_sub(v_set(EXP_C0), v_div(lost_by(largest), largest.value))
     return shifts
 
@@ -173,17 +154,12 @@ cdef inline Shifts unshifted() noexcept nogil:
     return lowered_by(0)
 
 
-cdef inline Shift shift_at(const Shifts *shifts, Py_ssize_t lane) noexcept nogil:
-    cdef Shift shift
-    shift.scale = shifts.scale
-    shift.base = v_lane(&shifts.base, lane)
-    shift.lowest = v_lane(&shifts.lowest, lane)
-    shift.rounder = v_lane(&shifts.rounder, lane)
-    shift.constant = v_lane(&shifts.constant, lane)
-    return shift
-
-
-cdef inline Shift shift_to(real top, real scale) noexcept nogil:
-    """The shift of one slice."""
-    cdef Shifts shifts = shifts_to(v_set(top), scale)
-    return shift_at(&shifts, 0)
+cdef inline Shifts spread_lane(const Shifts *shifts, Py_ssize_t lane) noexcept nogil:
+    """The shift of one slice in all lanes."""
+    cdef Shifts one
+    one.scale = shifts.scale
+    one.base = v_set(v_lane(&shifts.base, lane))
+    one.lowest = v_set(v_lane(&shifts.lowest, lane))
+    one.rounder = v_set(v_lane(&shifts.rounder, lane))
+    one.constant = v_set(v_lane(&shifts.constant, lane))
+    return one

@@ -16,8 +16,8 @@ cdef struct LogSum:
     total others        # of all but one of the largest, in units of it
 
 
-cdef inline Exponential largest_exponential(real top, Shift shift) noexcept nogil:
-    return exp_shifted(v_set(top), in_all_lanes(shift), False)
+cdef inline Exponential largest_exponential(real top, Shifts shifts) noexcept nogil:
+    return exp_shifted(v_set(top), shifts, False)
 
 
 cdef inline double exact_value(Exponential e) noexcept nogil:

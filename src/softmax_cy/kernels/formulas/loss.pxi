@@ -45,7 +45,7 @@ cdef struct Sums:
 
 
 cdef inline reciprocals reciprocals_of(LogSum sum_) noexcept nogil:
-    """One over the sum of all exponentials, as shift_to(top) raises them."""
+    """One over the sum of all exponentials, as shifts_to(top) raises them."""
     return reciprocal_in_all_lanes(total_reciprocal(sum_.all_))
 
 

@@ -17,7 +17,7 @@ cdef bint has_nan(const Slice *s, char *scratch) noexcept nogil:
 
 
 cdef total slice_sum(
-    const Slice *s, Shift shift, real top, TermSum which, char *kept, char *scratch
+    const Slice *s, const Shifts *shifts, real top, TermSum which, char *kept, char *scratch
 ) noexcept nogil:
     """`kept`: where all exponentials are left, or NULL."""
     cdef Py_ssize_t start = 0, count
@@ -27,10 +27,11 @@ cdef total slice_sum(
     while start < s.all.length:
         count = block_at(start, s.all.length)
         block = fetch(s, start, count, scratch)
-        if kept != NULL:
-            of_block = block_exponentials(block, kept + start * <Py_ssize_t> sizeof(real), count, shift)
+        if which == BELOW_TOP:
+            of_block = sum_below_top(block, count, shifts, top)
         else:
-            of_block = block_sum(block, count, shift, top, which)
+            of_block = sum_exponentials(
+                block, kept + start * <Py_ssize_t> sizeof(real) if kept != NULL else NULL, count, shifts)
         t = total_add(t, of_block)
         start += count
     return t
@@ -38,14 +39,14 @@ cdef total slice_sum(
 
 cdef LogSum log_sum(const Slice *s, real top, char *kept, char *scratch) noexcept nogil:
     """Of a slice that has_softmax. `kept`, which is not x: where all exponentials are left, or NULL."""
-    cdef Shift shift = shift_to(top, s.all.scale)
-    cdef Exponential largest = largest_exponential(top, shift)
+    cdef Shifts shifts = shifts_to(v_set(top), s.all.scale)
+    cdef Exponential largest = largest_exponential(top, shifts)
     cdef LogSum sum_
     sum_.top = top
-    sum_.all_ = slice_sum(s, shift, top, EXPONENTIALS_ALONE, kept, scratch)
+    sum_.all_ = slice_sum(s, &shifts, top, EXPONENTIALS_ALONE, kept, scratch)
     sum_.others = others_of(sum_.all_, largest)
     if sum_.others.hi < FEW_OTHERS:
-        sum_.others = total_over(slice_sum(s, shift, top, BELOW_TOP, NULL, scratch), exact_value(largest))
+        sum_.others = total_over(slice_sum(s, &shifts, top, BELOW_TOP, NULL, scratch), exact_value(largest))
     sum_.over = total_log1p(sum_.others)
     return sum_
 
@@ -109,9 +110,11 @@ cdef inline totals group_others(
     cdef vreal lost = lost_by(largest)
     cdef Py_ssize_t i
     cdef total below
+    cdef Shifts one
     for i in range(count):
         if totals_at(&others, i).hi < FEW_OTHERS:
-            below = block_below_top(x + i * next_, length, shift_at(shifts, i), v_lane(&tops, i))
+            one = spread_lane(shifts, i)
+            below = sum_below_top(x + i * next_, length, &one, v_lane(&tops, i))
             totals_set(
                 &others, i, total_over(below, <double> v_lane(&largest.value, i) + v_lane(&lost, i)))
     return others
@@ -129,19 +132,21 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
     cdef vsum[MOST_LANES] terms
     cdef totals sums = totals_harmless(), logs
     cdef total some
-    cdef Soon soon
+    cdef Ahead ahead
+    cdef Shifts shifts
     cdef Slice s
     cdef Constants constants
-    soon.out = NULL
+    ahead.out = NULL
     for i in range(LANES):
         terms[i] = vsum_harmless()
     start_group(&group, slices, 0, size)
     while group.count > 0:
         for i in range(group.count):
             x = group.x + i * slices.x_next
-            soon.x = x + group.count * slices.x_next    # in the next group
+            ahead.x = x + group.count * slices.x_next    # in the next group
+            shifts = spread_lane(&group.shifts, i)
             terms[i] = vsum_without_seed(
-                short_exponentials(x, NULL, length, shift_at(&group.shifts, i), EXPONENTIALS_ALONE, soon))
+                add_short_block(x, NULL, length, &shifts, EXPONENTIALS_ALONE, ahead))
         totals_set_each(&sums, terms, group.count)
         logs = group_others(&sums, group.x, slices.x_next, group.count, length, &group.shifts, v_load(group.tops))
         logs = totals_log1p(&logs)
@@ -266,7 +271,7 @@ cdef void logsumexp_slices(const Slices *slices) noexcept nogil:
 cdef LogSum long_log_sum(const LongSlice *long_) noexcept nogil:
     """As log_sum. The first sum is of all exponentials, the second of all below the largest, if that was taken."""
     cdef real top = <real> long_.whole.top
-    cdef Exponential largest = largest_exponential(top, shift_to(top, long_.slices.scale))
+    cdef Exponential largest = largest_exponential(top, shifts_to(v_set(top), long_.slices.scale))
     cdef LogSum sum_
     sum_.top = top
     sum_.all_ = first_sum(&long_.whole)

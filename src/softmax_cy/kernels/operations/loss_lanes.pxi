@@ -72,12 +72,13 @@ cdef void cross_entropy_groups(
     cdef Shifts shifts
     cdef vsum[MOST_LANES] terms
     cdef totals sums = totals_harmless(), others, overs
-    cdef Soon soon
+    cdef Ahead ahead
+    cdef Shifts one
     cdef reciprocals r
     cdef Slice s
     cdef Constants constants
     constants.factor = v_set(<real> all.grad_factor)
-    soon.out = NULL
+    ahead.out = NULL
     for i in range(LANES):
         maxima[i] = v_set(0)
         terms[i] = vsum_harmless()
@@ -100,10 +101,10 @@ cdef void cross_entropy_groups(
             if not targets.usual[i]:
                 continue
             x = all.x + (first + i) * all.x_next
-            soon.x = x + count * all.x_next     # in the next group
+            ahead.x = x + count * all.x_next     # in the next group
             kept = scratch + i * row if in_scratch else all.grad + (first + i) * all.grad_next
-            terms[i] = vsum_without_seed(
-                short_exponentials(x, kept, length, shift_at(&shifts, i), EXPONENTIALS, soon))
+            one = spread_lane(&shifts, i)
+            terms[i] = vsum_without_seed(add_short_block(x, kept, length, &one, EXPONENTIALS, ahead))
             memcpy(
                 &targets.exponential[i], kept + targets.index[i] * <Py_ssize_t> sizeof(real), sizeof(real))
         totals_set_each(&sums, terms, count)

@@ -69,7 +69,7 @@ cdef void gradient(
 ) noexcept nogil:
     """p_c * coefficient_sum less the part of the coefficients that is not an index, times the factor."""
     cdef char *half = scratch + BLOCK_BYTES // 2
-    cdef Shift shift = shift_to(sum_.top, 1)
+    cdef Shifts shifts = shifts_to(v_set(sum_.top), 1)
     cdef reciprocals r = reciprocals_of(sum_)
     cdef Py_ssize_t count, i, lanes
     cdef Coefficients c
@@ -78,7 +78,7 @@ cdef void gradient(
     cdef vreal a
     while start < end:
         count = half_block_at(start, end)
-        block_exponentials(fetch(s, start, count, scratch), scratch, count, shift)
+        sum_exponentials(fetch(s, start, count, scratch), scratch, count, &shifts)
         x = <const real *> scratch
         c = block_coefficients(all, target, start, count, half, spare)
         q = <real *> room_for(s, start, scratch)
@@ -104,7 +104,7 @@ cdef void plain_gradient(
     const char *kept, char *scratch,
 ) noexcept nogil:
     """gradient, of slices that is_plain_index, over whole blocks. `kept`: all exponentials, or NULL."""
-    cdef Shift shift = shift_to(sum_.top, 1)
+    cdef Shifts shifts = shifts_to(v_set(sum_.top), 1)
     cdef Py_ssize_t count
     cdef const char *block
     cdef Constants constants
@@ -117,7 +117,7 @@ cdef void plain_gradient(
         if kept != NULL:
             block = kept + start * <Py_ssize_t> sizeof(real)
         else:
-            block_exponentials(fetch(s, start, count, scratch), scratch, count, shift)
+            sum_exponentials(fetch(s, start, count, scratch), scratch, count, &shifts)
         finish(block, NULL, room_for(s, start, scratch), count, &constants, CROSS_ENTROPY_GRADIENT, False)
         deliver(s, start, count, scratch, 0)
         start += count

@@ -8,7 +8,7 @@
 # 3. NaN: v_max skips it in the first pass, exp_shifted keeps it in the second, the sum carries it to every quotient.
 
 cdef inline void softmax_results(
-    const Slice *s, Py_ssize_t start, Py_ssize_t end, const char *kept, Shift shift, total sum_, char *scratch
+    const Slice *s, Py_ssize_t start, Py_ssize_t end, const char *kept, const Shifts *shifts, total sum_, char *scratch
 ) noexcept nogil:
     """The third pass, over whole blocks. kept: the exponentials of all elements, or NULL."""
     cdef Py_ssize_t count
@@ -26,7 +26,7 @@ cdef inline void softmax_results(
         if kept != NULL:
             block = kept + start * <Py_ssize_t> sizeof(real)
         else:
-            block_exponentials(fetch(s, start, count, scratch), scratch, count, shift)
+            sum_exponentials(fetch(s, start, count, scratch), scratch, count, shifts)
             block = scratch
         stream = s.all.stream and target != scratch and kept == NULL
         finish(block, NULL, target, count, &constants, SOFTMAX, stream)
@@ -41,7 +41,7 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     cdef real top
     cdef const char *block = NULL
     cdef char *kept = NULL
-    cdef Shift shift
+    cdef Shifts shifts
     cdef total t, of_block
     if length <= block_length():
         # One block is brought side by side once.
@@ -52,7 +52,7 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     if not has_softmax(top):
         deliver_value(s, 0, length, scratch, NAN if anything_kept(s) else 0, 0)
         return
-    shift = shift_to(top, s.all.scale)
+    shifts = shifts_to(v_set(top), s.all.scale)
     if kept != scratch:
         kept = room_for_exponentials(s)
 
@@ -62,13 +62,11 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
         count = block_at(start, length)
         if kept != scratch:
             block = fetch(s, start, count, scratch)
-        if kept != NULL:
-            of_block = block_exponentials(block, kept + start * <Py_ssize_t> sizeof(real), count, shift)
-        else:
-            of_block = block_exponentials_alone(block, count, shift)
+        of_block = sum_exponentials(
+            block, kept + start * <Py_ssize_t> sizeof(real) if kept != NULL else NULL, count, &shifts)
         t = total_add(t, of_block)
         start += count
-    softmax_results(s, 0, length, kept, shift, t, scratch)
+    softmax_results(s, 0, length, kept, &shifts, t, scratch)
 
 
 cdef bint softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
@@ -86,7 +84,8 @@ cdef bint softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
     cdef bint in_scratch = length < 32 * LANES or slices.stream
     cdef Py_ssize_t first = 0, i
     cdef char *kept
-    cdef Soon soon
+    cdef Ahead ahead
+    cdef Shifts shifts
     cdef Group[2] groups
     cdef Group *group = &groups[0]
     cdef Group *after = &groups[1]
@@ -103,12 +102,13 @@ cdef bint softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
     while group.count > 0:
         for i in range(group.count):
             # The next group is read, and this one written, at the same pace.
-            soon.x = group.x + (i + group.count) * slices.x_next
+            ahead.x = group.x + (i + group.count) * slices.x_next
             kept = scratch + i * kept_next if in_scratch else group.out + i * slices.out_next
             # What is written past the caches is not to be fetched into them.
-            soon.out = kept if slices.stream else group.out + i * slices.out_next
-            sums[i] = vsum_without_seed(short_exponentials(
-                group.x + i * slices.x_next, kept, length, shift_at(&group.shifts, i), EXPONENTIALS, soon))
+            ahead.out = kept if slices.stream else group.out + i * slices.out_next
+            shifts = spread_lane(&group.shifts, i)
+            sums[i] = vsum_without_seed(add_short_block(
+                group.x + i * slices.x_next, kept, length, &shifts, EXPONENTIALS, ahead))
         totals_set_each(&all_sums, sums, group.count)
         r = totals_reciprocals(&all_sums)
         start_group(after, slices, first + group.count, size)
@@ -219,9 +219,9 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
 cdef void softmax_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s = slice_at(long_.slices, 0)
-    cdef Shift shift = shift_to(<real> long_.whole.top, s.all.scale)
+    cdef Shifts shifts = shifts_to(v_set(<real> long_.whole.top), s.all.scale)
     softmax_results(
-        &s, first_element(long_, begin), last_element(long_, end), room_for_exponentials(&s), shift,
+        &s, first_element(long_, begin), last_element(long_, end), room_for_exponentials(&s), &shifts,
         first_sum(&long_.whole), scratch)
     if s.all.stream:
         v_stream_end()

@@ -29,20 +29,21 @@ cdef inline vsum expand_and_add(
     return terms
 
 
-cdef struct Soon:
+cdef struct Ahead:
     # What will be read and written next, element by element: fetched into the first-level cache while the arithmetic
     # of this pass leaves the load ports idle. NULL: nothing.
     const char *x
     char *out
 
 
-cdef inline vsum terms_loop(
-    const char *x, char *e, Py_ssize_t count, Shift shift, real top_, TermSum which, bint plain, Soon soon
+cdef inline vsum add_terms(
+    const char *x, char *e, Py_ssize_t count, const Shifts *shifts_, real top_, TermSum which, bint unscaled,
+    Ahead ahead,
 ) noexcept nogil:
-    """`which` and `plain` are constants of the caller."""
+    """`which` and `unscaled` must be compile-time constants."""
     cdef const real *p = <const real *> x
     cdef real *q = <real *> e
-    cdef Shifts shifts = in_all_lanes(shift)
+    cdef Shifts shifts = shifts_[0]
     cdef vreal top = v_set(top_), rest
     cdef vsum s = no_terms(which)
     cdef Reduced a, b, c, d
@@ -52,23 +53,23 @@ cdef inline vsum terms_loop(
     if count >= 4 * LANES:
         # An exponential is one long chain of dependent operations. Four are under way at a time, each in two stages,
         # and the first stage of the next four fills the waits in the second of these.
-        a = reduced(v_load(p), shifts, plain)
-        b = reduced(v_load(p + LANES), shifts, plain)
-        c = reduced(v_load(p + 2 * LANES), shifts, plain)
-        d = reduced(v_load(p + 3 * LANES), shifts, plain)
+        a = reduced(v_load(p), shifts, unscaled)
+        b = reduced(v_load(p + LANES), shifts, unscaled)
+        c = reduced(v_load(p + 2 * LANES), shifts, unscaled)
+        d = reduced(v_load(p + 3 * LANES), shifts, unscaled)
         while i + 8 * LANES <= count:
             for k in range(4):
-                prefetch(<const real *> soon.x + i + k * LANES)
-                if soon.out != NULL:
-                    prefetch_to_write(<real *> soon.out + i + k * LANES)
+                prefetch(<const real *> ahead.x + i + k * LANES)
+                if ahead.out != NULL:
+                    prefetch_to_write(<real *> ahead.out + i + k * LANES)
             s = expand_and_add(s, a, p + i, shifts, top, q + i, which)
-            a = reduced(v_load(p + i + 4 * LANES), shifts, plain)
+            a = reduced(v_load(p + i + 4 * LANES), shifts, unscaled)
             s = expand_and_add(s, b, p + i + LANES, shifts, top, q + i + LANES, which)
-            b = reduced(v_load(p + i + 5 * LANES), shifts, plain)
+            b = reduced(v_load(p + i + 5 * LANES), shifts, unscaled)
             s = expand_and_add(s, c, p + i + 2 * LANES, shifts, top, q + i + 2 * LANES, which)
-            c = reduced(v_load(p + i + 6 * LANES), shifts, plain)
+            c = reduced(v_load(p + i + 6 * LANES), shifts, unscaled)
             s = expand_and_add(s, d, p + i + 3 * LANES, shifts, top, q + i + 3 * LANES, which)
-            d = reduced(v_load(p + i + 7 * LANES), shifts, plain)
+            d = reduced(v_load(p + i + 7 * LANES), shifts, unscaled)
             i += 4 * LANES
         s = expand_and_add(s, a, p + i, shifts, top, q + i, which)
         s = expand_and_add(s, b, p + i + LANES, shifts, top, q + i + LANES, which)
@@ -76,75 +77,63 @@ cdef inline vsum terms_loop(
         s = expand_and_add(s, d, p + i + 3 * LANES, shifts, top, q + i + 3 * LANES, which)
         i += 4 * LANES
     while i + LANES <= count:
-        s = expand_and_add(s, reduced(v_load(p + i), shifts, plain), p + i, shifts, top, q + i, which)
+        s = expand_and_add(s, reduced(v_load(p + i), shifts, unscaled), p + i, shifts, top, q + i, which)
         i += LANES
     if i < count:
         # base fills the rest: exp(base - base) has nothing that could overflow.
-        rest = v_load_first(p + i, count - i, shift.base)
-        y = first_of(expanded(reduced(rest, shifts, plain), shifts), count - i)
+        rest = v_load_first(p + i, count - i, v_first(shifts.base))
+        y = first_of(expanded(reduced(rest, shifts, unscaled), shifts), count - i)
         if which == EXPONENTIALS:
             v_store_first(q + i, y.value, count - i)
         s = with_term(s, y, rest, top, which)
     return s
 
 
-cdef inline vsum any_block(
-    const char *x, char *e, Py_ssize_t count, Shift shift, real top, TermSum which, Soon soon
+cdef inline vsum add_block(
+    const char *x, char *e, Py_ssize_t count, const Shifts *shifts, real top, TermSum which, Ahead ahead
 ) noexcept nogil:
-    if is_plain(shift):
-        return terms_loop(x, e, count, shift, top, which, True, soon)
-    return terms_loop(x, e, count, shift, top, which, False, soon)
-
-
-cdef inline Soon what_follows(const char *x, Py_ssize_t count) noexcept nogil:
-    """The next block, or the next slice, as often as not."""
-    return Soon(x=x + count * <Py_ssize_t> sizeof(real), out=NULL)
+    """`which` must be a compile-time constant."""
+    if is_unscaled(shifts):
+        return add_terms(x, e, count, shifts, top, which, True, ahead)
+    return add_terms(x, e, count, shifts, top, which, False, ahead)
 
 
 # Functions, not inline ones: the loops are long, and several places use them.
 
-
-cdef vsum called_exponentials(const char *x, char *e, Py_ssize_t count, Shift shift, Soon soon) noexcept nogil:
-    return any_block(x, e, count, shift, 0, EXPONENTIALS, soon)
-
-
-cdef vsum called_exponentials_alone(const char *x, Py_ssize_t count, Shift shift, Soon soon) noexcept nogil:
-    return any_block(x, NULL, count, shift, 0, EXPONENTIALS_ALONE, soon)
-
-
-cdef inline vsum short_exponentials(
-    const char *x, char *e, Py_ssize_t count, Shift shift, TermSum which, Soon soon
+cdef vsum add_exponentials(
+    const char *x, char *e, Py_ssize_t count, const Shifts *shifts, Ahead ahead
 ) noexcept nogil:
-    """The terms of a block that may be short. `which` is a constant of the caller.
+    """The terms of a block. `e`: where the exponentials are left, maybe x itself, or NULL."""
+    if e != NULL:
+        return add_block(x, e, count, shifts, 0, EXPONENTIALS, ahead)
+    return add_block(x, NULL, count, shifts, 0, EXPONENTIALS_ALONE, ahead)
+
+
+cdef inline vsum add_short_block(
+    const char *x, char *e, Py_ssize_t count, const Shifts *shifts, TermSum which, Ahead ahead
+) noexcept nogil:
+    """The terms of a block that may be short. `which` must be a compile-time constant: e is NULL or not.
 
     A call would cost a fifth of a short slice. Not so without FMA, where the loop takes longer and far more room.
     """
     if HAS_FMA:
-        return any_block(x, e, count, shift, 0, which, soon)
-    if which == EXPONENTIALS:
-        return called_exponentials(x, e, count, shift, soon)
-    return called_exponentials_alone(x, count, shift, soon)
+        return add_block(x, e, count, shifts, 0, which, ahead)
+    return add_exponentials(x, e, count, shifts, ahead)
 
 
-cdef total block_exponentials(const char *x, char *e, Py_ssize_t count, Shift shift) noexcept nogil:
-    """The sum of a block, whose exponentials are written to e (x itself, if need be)."""
-    return vsum_total(called_exponentials(x, e, count, shift, what_follows(x, count)))
+cdef inline Ahead look_ahead(const char *x, Py_ssize_t count) noexcept nogil:
+    """The next block, or the next slice, as often as not."""
+    return Ahead(x=x + count * <Py_ssize_t> sizeof(real), out=NULL)
 
 
-cdef total block_exponentials_alone(const char *x, Py_ssize_t count, Shift shift) noexcept nogil:
-    return vsum_total(called_exponentials_alone(x, count, shift, what_follows(x, count)))
+cdef total sum_exponentials(const char *x, char *e, Py_ssize_t count, const Shifts *shifts) noexcept nogil:
+    """The sum of a block. `e` as in add_exponentials."""
+    return vsum_total(add_exponentials(x, e, count, shifts, look_ahead(x, count)))
 
 
-cdef total block_below_top(const char *x, Py_ssize_t count, Shift shift, real top) noexcept nogil:
-    cdef Soon soon = what_follows(x, count)
-    return signed_total(any_block(x, NULL, count, shift, top, BELOW_TOP, soon))
-
-
-cdef inline total block_sum(const char *x, Py_ssize_t count, Shift shift, real top, TermSum which) noexcept nogil:
-    """`which` is a constant of the caller: not EXPONENTIALS, which are written down."""
-    if which == BELOW_TOP:
-        return block_below_top(x, count, shift, top)
-    return block_exponentials_alone(x, count, shift)
+cdef total sum_below_top(const char *x, Py_ssize_t count, const Shifts *shifts, real top) noexcept nogil:
+    """The sum of a block without the largest exponential."""
+    return signed_total(add_block(x, NULL, count, shifts, top, BELOW_TOP, look_ahead(x, count)))
 
 
 cdef inline char *room_for_exponentials(const Slice *s) noexcept nogil:

@@ -96,7 +96,7 @@ cdef void terms_pass(
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s = slice_at(long_.slices, 0)
     cdef real top = <real> long_.whole.top
-    cdef Shift shift = shift_to(top, s.all.scale)
+    cdef Shifts shifts = shifts_to(v_set(top), s.all.scale)
     cdef Py_ssize_t b, start, count
     cdef const char *x
     cdef total sum_
@@ -104,10 +104,11 @@ cdef void terms_pass(
         start = first_element(long_, b)
         count = last_element(long_, b + 1) - start
         x = fetch(&s, start, count, scratch)
-        if kept != NULL:
-            sum_ = block_exponentials(x, kept + start * <Py_ssize_t> sizeof(real), count, shift)
+        if which == BELOW_TOP:
+            sum_ = sum_below_top(x, count, &shifts, top)
         else:
-            sum_ = block_sum(x, count, shift, top, which)
+            sum_ = sum_exponentials(
+                x, kept + start * <Py_ssize_t> sizeof(real) if kept != NULL else NULL, count, &shifts)
         set_sums_of(&long_.sums[b], sum_, total_of(0))
 
 
