@@ -9,7 +9,7 @@ cdef struct Constants:
     Shifts shifts
     reciprocals r           # SOFTMAX, CROSS_ENTROPY_GRADIENT
     vreal over              # LOG_SOFTMAX: log sum exp less scale * top
-    vreal plain             # columns.pxi: 1, or 0 where a slice is to be done again, by the row's way
+    vreal ordinary          # 1, or 0 where a slice beside others is to be done again, by the row code
     vreal centre            # products
     vreal sum_
     vreal unit              # LOG_SOFTMAX_VJP: what lowers the exponential

@@ -5,16 +5,16 @@
 #
 # On the diagonals y_i - y_i**2 is rounded once, and 1 - exp(log_y_i) keeps its digits where log_y_i is next to 0.
 
-cdef inline real off_diagonal_factor(real y_i, real scale, bint of_log) noexcept nogil:
+cdef inline real find_factor(real y_i, real scale, bint of_log) noexcept nogil:
     return -scale if of_log else -scale * y_i
 
 
-cdef inline real later_factor(real y_i, real scale, bint of_log) noexcept nogil:
+cdef inline real find_later_factor(real y_i, real scale, bint of_log) noexcept nogil:
     """What is left to multiply a row by where -scale * y_i is infinite, but not y_i: the row may well be finite."""
     return scale if not of_log and is_finite(y_i) and not is_finite(<real> (scale * y_i)) else 1
 
 
-cdef inline vreal q_polynomial(vreal r, vreal r2) noexcept nogil:
+cdef inline vreal evaluate_q(vreal r, vreal r2) noexcept nogil:
     """(exp(r) - 1 - r) / r**2, by Estrin's scheme: short chains of dependent operations."""
     cdef vreal low = v_fma(r, v_set(EXP_Q1), v_set(EXP_Q0))
     cdef vreal high = v_fma(r, v_set(EXP_Q3), v_set(EXP_Q2))
@@ -41,10 +41,10 @@ cdef inline vreal one_minus_exp(vreal x) noexcept nogil:
     cdef vreal power = v_low_bits_to_exponent(rounded)
     # What is raised with the exponential is raised in the 1 as well, and where they cancel nothing is lost.
     cdef vreal large = v_sub(v_mul(power, one_and_r), v_set(RAISE))
-    return v_sub(v_set(0), v_lower(v_fma(power, v_fma(r2, q_polynomial(r, r2), lost), large)))
+    return v_sub(v_set(0), v_lower(v_fma(power, v_fma(r2, evaluate_q(r, r2), lost), large)))
 
 
-cdef inline real on_diagonal(real y_i, real scale, bint of_log) noexcept nogil:
+cdef inline real find_diagonal(real y_i, real scale, bint of_log) noexcept nogil:
     cdef real product
     if of_log:
         return scale * v_first(one_minus_exp(v_set(y_i)))

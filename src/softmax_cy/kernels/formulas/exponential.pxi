@@ -39,8 +39,8 @@ cdef inline bint is_unscaled(const Shifts *shifts) noexcept nogil:
     return v_first(shifts.base) == 0 and shifts.scale == 1
 
 
-cdef inline Reduced reduced(vreal x, Shifts shifts, bint unscaled) noexcept nogil:
-    """`unscaled` is a constant of the caller: is_unscaled, in every lane."""
+cdef inline Reduced reduce_argument(vreal x, Shifts shifts, bint unscaled) noexcept nogil:
+    """`unscaled` must be a compile-time constant: is_unscaled, in every lane."""
     cdef vreal d = x
     cdef vreal rounded, n, product, lost
     cdef Reduced y
@@ -60,7 +60,7 @@ cdef inline Reduced reduced(vreal x, Shifts shifts, bint unscaled) noexcept nogi
     return y
 
 
-cdef inline vreal stepped_polynomial(vreal r, vreal constant) noexcept nogil:
+cdef inline vreal evaluate_steps(vreal r, vreal constant) noexcept nogil:
     """exp(r) * 2**(-theta / STEPS) - 1, where `constant` takes the place of EXP_C0."""
     cdef vreal high
     if SOFTMAX_CY_REAL_BITS == 32:
@@ -79,21 +79,21 @@ cdef struct Exponential:
     vreal small
 
 
-cdef inline Exponential expanded(Reduced x, Shifts shifts) noexcept nogil:
+cdef inline Exponential expand(Reduced x, Shifts shifts) noexcept nogil:
     """2**((n + theta) / STEPS) * exp(r - theta * ln(2) / STEPS), times the factor of the slice."""
     cdef Exponential y
     y.power = x.power
-    y.small = stepped_polynomial(x.r, shifts.constant)
+    y.small = evaluate_steps(x.r, shifts.constant)
     y.value = v_fma(y.power, y.small, y.power)
     return y
 
 
-cdef inline vreal lost_by(Exponential e) noexcept nogil:
+cdef inline vreal recover_rounding(Exponential e) noexcept nogil:
     """What the last rounding took away."""
     return v_fma(e.power, e.small, v_sub(e.power, e.value))
 
 
-cdef inline Exponential first_of(Exponential x, Py_ssize_t count) noexcept nogil:
+cdef inline Exponential mask_tail(Exponential x, Py_ssize_t count) noexcept nogil:
     """Zero in every lane from `count` on."""
     x.value = v_keep_first(x.value, count)
     x.power = v_keep_first(x.power, count)
@@ -105,11 +105,11 @@ cdef inline Exponential exp_shifted(vreal x, Shifts shifts, bint unscaled) noexc
 
     Never less than the smallest normal number.
     """
-    return expanded(reduced(x, shifts, unscaled), shifts)
+    return expand(reduce_argument(x, shifts, unscaled), shifts)
 
 
-cdef inline Shifts shifts_from(vreal top, real scale, vreal base, bint unscaled) noexcept nogil:
-    """`unscaled` is a constant of the caller: is_unscaled, in every lane."""
+cdef inline Shifts build_shifts(vreal top, real scale, vreal base, bint unscaled) noexcept nogil:
+    """`unscaled` must be a compile-time constant: is_unscaled, in every lane."""
     cdef Shifts shifts
     cdef Exponential largest
     cdef vreal k = top
@@ -123,23 +123,23 @@ cdef inline Shifts shifts_from(vreal top, real scale, vreal base, bint unscaled)
     shifts.rounder = v_sub(v_set(ROUNDER), v_mul(v_set(STEPS), k))
     shifts.constant = v_set(EXP_C0)
     largest = exp_shifted(top, shifts, unscaled)
-    shifts.constant = v_sub(v_set(EXP_C0), v_div(lost_by(largest), largest.value))
+    shifts.constant = v_sub(v_set(EXP_C0), v_div(recover_rounding(largest), largest.value))
     return shifts
 
 
-cdef inline Shifts shifts_to(vreal top, real scale) noexcept nogil:
+cdef inline Shifts find_shifts(vreal top, real scale) noexcept nogil:
     """The shifts of slices whose largest elements are `top`. Any shift will do where that is not finite."""
     cdef vreal product
     top = v_where_equal(v_sub(top, top), v_set(0), top)
     product = v_mul(top, v_set(scale))
     # The base is top where the product is at least so large, and elsewhere 0.
-    return shifts_from(
+    return build_shifts(
         top, scale,
         v_sub(top, v_where_greater(v_set(SHIFT_ABOVE), v_max(product, v_sub(v_set(0), product)), top)), False)
 
 
-cdef inline Shifts lowered_by(real k) noexcept nogil:
-    """Those of exp(x) * 2**(RAISED_BY - k), where x is 0 or less. `k` is a constant of the caller."""
+cdef inline Shifts lower_shifts(real k) noexcept nogil:
+    """Those of exp(x) * 2**(RAISED_BY - k), where x is 0 or less. `k` must be a compile-time constant."""
     cdef Shifts shifts
     shifts.scale = 1
     shifts.base = v_set(0)
@@ -149,9 +149,9 @@ cdef inline Shifts lowered_by(real k) noexcept nogil:
     return shifts
 
 
-cdef inline Shifts unshifted() noexcept nogil:
+cdef inline Shifts make_unshifted() noexcept nogil:
     """Those of a largest element of 0."""
-    return lowered_by(0)
+    return lower_shifts(0)
 
 
 cdef inline Shifts spread_lane(const Shifts *shifts, Py_ssize_t lane) noexcept nogil:

@@ -16,31 +16,31 @@ cdef struct LogSum:
     total others        # of all but one of the largest, in units of it
 
 
-cdef inline Exponential largest_exponential(real top, Shifts shifts) noexcept nogil:
+cdef inline Exponential compute_largest(real top, Shifts shifts) noexcept nogil:
     return exp_shifted(v_set(top), shifts, False)
 
 
-cdef inline double exact_value(Exponential e) noexcept nogil:
+cdef inline double read_exactly(Exponential e) noexcept nogil:
     """In the first lane: what float32 has lost fits a double."""
-    return <double> v_first(e.value) + v_first(lost_by(e))
+    return <double> v_first(e.value) + v_first(recover_rounding(e))
 
 
-cdef inline total others_of(total all_, Exponential largest) noexcept nogil:
+cdef inline total find_others(total all_, Exponential largest) noexcept nogil:
     cdef total minus_largest
     minus_largest.hi = -v_first(largest.value)
-    minus_largest.lo = -v_first(lost_by(largest))
-    return total_over(total_add(all_, minus_largest), exact_value(largest))
+    minus_largest.lo = -v_first(recover_rounding(largest))
+    return total_over(total_add(all_, minus_largest), read_exactly(largest))
 
 
-cdef inline totals others_of_each(const totals *sums, Exponential largest) noexcept nogil:
-    """others_of, a slice a lane."""
+cdef inline totals find_others_of_each(const totals *sums, Exponential largest) noexcept nogil:
+    """find_others, a slice a lane."""
     cdef vreal none = v_set(0)
-    cdef totals others = totals_of_pairs(v_sub(none, largest.value), v_sub(none, lost_by(largest)))
+    cdef totals others = totals_of_pairs(v_sub(none, largest.value), v_sub(none, recover_rounding(largest)))
     others = totals_add(sums[0], others)
-    return totals_over(&others, largest.value, lost_by(largest))
+    return totals_over(&others, largest.value, recover_rounding(largest))
 
 
-cdef inline vreal log_quotient(vreal x, vreal top, vreal over, real scale) noexcept nogil:
+cdef inline vreal finish_logarithm(vreal x, vreal top, vreal over, real scale) noexcept nogil:
     """scale * (x - top) - over.
 
     The difference may be too large for a number until it is scaled; half of it is not.
@@ -50,7 +50,7 @@ cdef inline vreal log_quotient(vreal x, vreal top, vreal over, real scale) noexc
     return v_fma(v_set(scale / half), x, v_sub(v_set(0), over))
 
 
-cdef inline Constants log_constants(real top, total over, real scale) noexcept nogil:
+cdef inline Constants make_log_constants(real top, total over, real scale) noexcept nogil:
     cdef Constants c
     c.scale = scale
     c.top = v_set(top)

@@ -9,12 +9,12 @@
 # Design:
 # 1. log sum exp x - x_c is (over - (x_c - top)), as in logarithm.pxi: two parts of one sign.
 # 2. At the target, p_c - 1 would cancel where the class is nearly certain; the sum of the other exponentials, which
-#    log_sum has, gives it with all its digits.
+#    find_log_sum has, gives it with all its digits.
 # 3. A coefficient of 0 leaves its class out, whatever the logit: 0 * inf is 0 here.
 # 4. An index is read once and checked here, though callers have checked it: another thread may write the target since.
 #    A slice whose index is out of range by then is NaN.
 
-cdef inline vreal loss_terms(vreal x, vreal coefficient, LogSum sum_) noexcept nogil:
+cdef inline vreal find_loss_terms(vreal x, vreal coefficient, LogSum sum_) noexcept nogil:
     cdef real over = <real> (sum_.over.hi + sum_.over.lo)
     cdef vreal minus_log_p = v_sub(v_set(over), v_sub(x, v_set(sum_.top)))
     return v_where_unequal(coefficient, v_set(0), v_mul(coefficient, minus_log_p))
@@ -28,7 +28,7 @@ cdef struct Coefficients:
     real uniform            # smoothing / n
 
 
-cdef inline vreal coefficients_at(Coefficients c, Py_ssize_t i, Py_ssize_t count) noexcept nogil:
+cdef inline vreal take_coefficients(Coefficients c, Py_ssize_t i, Py_ssize_t count) noexcept nogil:
     """`count` of them from i on, zero in the rest of the lanes."""
     cdef vreal a = v_set(c.uniform)
     if c.target != NULL:
@@ -44,17 +44,17 @@ cdef struct Sums:
     total coefficients
 
 
-cdef inline reciprocals reciprocals_of(LogSum sum_) noexcept nogil:
-    """One over the sum of all exponentials, as shifts_to(top) raises them."""
+cdef inline reciprocals find_reciprocals(LogSum sum_) noexcept nogil:
+    """One over the sum of all exponentials, as find_shifts(top) raises them."""
     return reciprocal_in_all_lanes(total_reciprocal(sum_.all_))
 
 
-cdef inline real probability_of(real x, LogSum sum_) noexcept nogil:
-    cdef Shifts shifts = shifts_to(v_set(sum_.top), 1)
-    return v_first(reciprocals_times(reciprocals_of(sum_), exp_shifted(v_set(x), shifts, False).value))
+cdef inline real find_probability_of(real x, LogSum sum_) noexcept nogil:
+    cdef Shifts shifts = find_shifts(v_set(sum_.top), 1)
+    return v_first(reciprocals_times(find_reciprocals(sum_), exp_shifted(v_set(x), shifts, False).value))
 
 
-cdef inline real gradient_at_index(
+cdef inline real find_gradient_at_index(
     const CrossEntropySlices *all, real x, double p, LogSum sum_, real weight, real of_index
 ) noexcept nogil:
     """of_index * (p - 1) + uniform * (p * sum(weight) - weight)."""
@@ -71,6 +71,6 @@ cdef inline real gradient_at_index(
     return one_nan(<real> (all.grad_factor * (p - of_index * rest)))
 
 
-cdef inline real rounded_sum(double a, real b, total t) noexcept nogil:
+cdef inline real round_loss(double a, real b, total t) noexcept nogil:
     """a * (t - b), for the loss of one class."""
     return <real> a * product_plus_total(-1, b, t)

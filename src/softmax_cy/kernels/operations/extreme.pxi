@@ -9,18 +9,18 @@ cdef enum ExtremeSum:
     LOWERED_VECTOR          # v lowered
 
 
-cdef real extreme_sum(
+cdef real add_extreme(
     const Slices *all, const char *v, const char *y, real centre, char *scratch, Operation operation, ExtremeSum which
 ) noexcept nogil:
     """A sum over the slice, lowered by RAISE. `centre` is lowered already."""
-    cdef Shifts shifts = unshifted()
-    cdef vreal terms, weights, plain = v_set(0)
+    cdef Shifts shifts = make_unshifted()
+    cdef vreal terms, weights, uncompensated = v_set(0)
     cdef Py_ssize_t start = 0, count, i, lanes
     cdef Pair pair
     cdef vsum s
     cdef total t = total_of(0)
     while start < all.length:
-        count = half_block_at(start, all.length)
+        count = count_half_block(start, all.length)
         pair = fetch_pair(all, v, y, start, count, scratch)
         s = signed_start()
         i = 0
@@ -30,27 +30,27 @@ cdef real extreme_sum(
             if which == LOWERED_PRODUCTS:
                 weights = v_load_first(pair.y + i, lanes, 0)
                 if operation == LOG_SOFTMAX_JVP:
-                    weights = probability(weights, shifts)
+                    weights = find_probability(weights, shifts)
                 terms = v_mul(weights, terms)
             terms = v_keep_first(terms, lanes)
             s = signed_add(s, terms)
-            plain = v_add(plain, terms)
+            uncompensated = v_add(uncompensated, terms)
             i += LANES
         t = total_add(t, signed_total(s))
         start += count
     if t.hi + t.lo != t.hi + t.lo:
         # An infinite sum has no rounding error to recover: infinity less infinity is NaN.
-        return v_sum_across(plain)
+        return v_sum_across(uncompensated)
     return <real> (t.hi + t.lo)
 
 
-cdef real largest_output(const Slices *all, const char *v, const char *y, char *scratch) noexcept nogil:
+cdef real find_largest_output(const Slices *all, const char *v, const char *y, char *scratch) noexcept nogil:
     """The largest y that is not NaN."""
     cdef vreal top = v_set(-INFINITY)
     cdef Py_ssize_t start = 0, count, i
     cdef Pair pair
     while start < all.length:
-        count = half_block_at(start, all.length)
+        count = count_half_block(start, all.length)
         pair = fetch_pair(all, v, y, start, count, scratch)
         i = 0
         while i < count:
@@ -60,11 +60,11 @@ cdef real largest_output(const Slices *all, const char *v, const char *y, char *
     return v_max_across(top)
 
 
-cdef inline vreal extreme_result(
+cdef inline vreal finish_extreme(
     vreal v, vreal y, vreal centre, vreal sum_, real scale, Operation operation
 ) noexcept nogil:
     """`centre` and `sum_` are lowered by RAISE."""
-    cdef Shifts shifts = lowered_by(HIGH_SHIFT)
+    cdef Shifts shifts = lower_shifts(HIGH_SHIFT)
     cdef vreal p
     if operation == LOG_SOFTMAX_VJP:
         p = exp_shifted(y, shifts, True).value
@@ -90,26 +90,26 @@ cdef void extreme_product_slice(
     cdef Pair pair
     cdef vreal result
     if operation == LOG_SOFTMAX_VJP:
-        sum_ = extreme_sum(all, v, y, 0, scratch, operation, LOWERED_VECTOR)
+        sum_ = add_extreme(all, v, y, 0, scratch, operation, LOWERED_VECTOR)
     else:
-        sum_ = extreme_sum(all, v, y, 0, scratch, operation, LOWERED_PRODUCTS)
+        sum_ = add_extreme(all, v, y, 0, scratch, operation, LOWERED_PRODUCTS)
         if sum_ - sum_ == 0:
-            missing = signed_sum(all, v, y, scratch, operation)
-            top = largest_output(all, v, y, scratch)
-            if top > more_than_half(operation):
-                centre = v_first(v_lower(v_set(centre_at(all, v, y, top, scratch))))
-                sum_ = extreme_sum(all, v, y, centre, scratch, operation, LOWERED_PRODUCTS)
+            missing = sum_signed(all, v, y, scratch, operation)
+            top = find_largest_output(all, v, y, scratch)
+            if top > choose_half(operation):
+                centre = v_first(v_lower(v_set(find_centre(all, v, y, top, scratch))))
+                sum_ = add_extreme(all, v, y, centre, scratch, operation, LOWERED_PRODUCTS)
             if not adds_up(all, 1 - missing, operation):
                 sum_ = scalar_fma(-centre, missing, sum_)
             elif operation == LOG_SOFTMAX_JVP:
                 sum_ = sum_ / (1 - missing)
     while start < all.length:
-        count = half_block_at(start, all.length)
+        count = count_half_block(start, all.length)
         pair = fetch_pair(all, v, y, start, count, scratch)
         i = 0
         while i < count:
             lanes = min(count - i, LANES)
-            result = extreme_result(
+            result = finish_extreme(
                 v_load_first(pair.v + i, lanes, 0), v_load_first(pair.y + i, lanes, 0), v_set(centre), v_set(sum_),
                 <real> all.scale, operation)
             v_store_first(q + i, result, lanes)

@@ -5,20 +5,20 @@
 #
 # The work is in the stores.
 
-cdef inline void exp_block(const char *log_y, char *y, Py_ssize_t count) noexcept nogil:
+cdef inline void compute_exponentials(const char *log_y, char *y, Py_ssize_t count) noexcept nogil:
     """exp of at most half a block, side by side; y may be log_y."""
     cdef const real *p = <const real *> log_y
     cdef real *q = <real *> y
-    cdef Shifts shifts = unshifted()
+    cdef Shifts shifts = make_unshifted()
     cdef Py_ssize_t i = 0
     while i + LANES <= count:
-        v_store(q + i, probability(v_load(p + i), shifts))
+        v_store(q + i, find_probability(v_load(p + i), shifts))
         i += LANES
     if i < count:
-        v_store_first(q + i, probability(v_load_first(p + i, count - i, 0), shifts), count - i)
+        v_store_first(q + i, find_probability(v_load_first(p + i, count - i, 0), shifts), count - i)
 
 
-cdef real true_complement(const JacobianRows *rows, char *scratch) noexcept nogil:
+cdef real find_complement(const JacobianRows *rows, char *scratch) noexcept nogil:
     """1 - y for the class that has more than half, from the sum of the others."""
     cdef Slices all
     cdef Slice s
@@ -30,24 +30,24 @@ cdef real true_complement(const JacobianRows *rows, char *scratch) noexcept nogi
     all.x_elements = rows.x_elements
     all.keep_elements = rows.keep_elements
     all.scale = rows.scale
-    s = slice_at(&all, 0)
-    sum_ = log_sum(&s, slice_max(&s, scratch), NULL, scratch)
+    s = take_slice(&all, 0)
+    sum_ = find_log_sum(&s, find_slice_max(&s, scratch), NULL, scratch)
     return <real> ((sum_.others.hi + sum_.others.lo) / (1 + (sum_.others.hi + sum_.others.lo)))
 
 
-cdef real diagonal_element(const JacobianRows *rows, Py_ssize_t i, bint of_log, char *scratch) noexcept nogil:
-    cdef real scale = <real> rows.scale, y_i = real_element(rows.y, rows.y_elements, i)
+cdef real find_diagonal_element(const JacobianRows *rows, Py_ssize_t i, bint of_log, char *scratch) noexcept nogil:
+    cdef real scale = <real> rows.scale, y_i = read_element(rows.y, rows.y_elements, i)
     if rows.x != NULL and y_i > 0.5:
-        return one_nan(scale * (y_i * true_complement(rows, scratch)))
-    return one_nan(on_diagonal(y_i, scale, of_log))
+        return one_nan(scale * (y_i * find_complement(rows, scratch)))
+    return one_nan(find_diagonal(y_i, scale, of_log))
 
 
-cdef void any_diagonal(const JacobianRows *rows, bint of_log, char *scratch) noexcept nogil:
+cdef void write_diagonal(const JacobianRows *rows, bint of_log, char *scratch) noexcept nogil:
     cdef real diagonal
     cdef Py_ssize_t i
     for i in range(rows.first, rows.last):
-        diagonal = diagonal_element(rows, i, of_log, scratch)
-        if contiguous(rows.out_elements):
+        diagonal = find_diagonal_element(rows, i, of_log, scratch)
+        if are_contiguous(rows.out_elements):
             memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), &diagonal, sizeof(real))
         else:
             scatter_value(diagonal, rows.out + i * rows.out_next, rows.out_elements, i, 1)
@@ -55,7 +55,7 @@ cdef void any_diagonal(const JacobianRows *rows, bint of_log, char *scratch) noe
 
 cdef inline bint are_adjacent(const JacobianRows *rows) noexcept nogil:
     """Whether a row begins where the one before ends."""
-    return contiguous(rows.out_elements) and rows.out_next == rows.length * <Py_ssize_t> sizeof(real)
+    return are_contiguous(rows.out_elements) and rows.out_next == rows.length * <Py_ssize_t> sizeof(real)
 
 
 cdef void stream_rows(const JacobianRows *rows, const char *y_, bint of_log) noexcept nogil:
@@ -73,9 +73,9 @@ cdef void stream_rows(const JacobianRows *rows, const char *y_, bint of_log) noe
     cdef real diagonal
     cdef vreal factor, a
     for i in range(rows.first, rows.last):
-        factor = v_set(off_diagonal_factor(
-            real_element(rows.y, rows.y_elements, i), <real> rows.scale, of_log))
-        diagonal = diagonal_element(rows, i, of_log, scratch)
+        factor = v_set(find_factor(
+            read_element(rows.y, rows.y_elements, i), <real> rows.scale, of_log))
+        diagonal = find_diagonal_element(rows, i, of_log, scratch)
         k = 0
         if held:
             k = LANES - held
@@ -106,12 +106,12 @@ cdef void stream_rows(const JacobianRows *rows, const char *y_, bint of_log) noe
     v_stream_end()
 
 
-cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexcept nogil:
-    """`of_log` is a constant of the caller: y is log_softmax."""
+cdef inline void write_rows(const JacobianRows *rows, bint of_log) noexcept nogil:
+    """`of_log` must be a compile-time constant: y is log_softmax."""
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Py_ssize_t half = BLOCK_BYTES // 2     # of scratch: y here, the row there
-    cdef bint y_in_place = contiguous(rows.y_elements) and not of_log
-    cdef bint out_contiguous = contiguous(rows.out_elements)
+    cdef bint y_in_place = are_contiguous(rows.y_elements) and not of_log
+    cdef bint out_contiguous = are_contiguous(rows.out_elements)
     cdef bint suits_lines = (
         rows.stream and are_adjacent(rows) and rows.length >= LANES and <uintptr_t> rows.out % sizeof(real) == 0)
     cdef bint finite
@@ -129,15 +129,15 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
             gather(rows.y, rows.y_elements, start, count, scratch)
             y = scratch
         if of_log:
-            exp_block(scratch, scratch, count)
+            compute_exponentials(scratch, scratch, count)
         finite = all_finite(y, count, scale)
         if finite and suits_lines and count == rows.length:
             stream_rows(rows, y, of_log)
             return
         for i in range(rows.first, rows.last):
-            y_i = real_element(rows.y, rows.y_elements, i)
-            later = later_factor(y_i, scale, of_log)
-            factor = off_diagonal_factor(y_i, scale if later == 1 else 1, of_log)
+            y_i = read_element(rows.y, rows.y_elements, i)
+            later = find_later_factor(y_i, scale, of_log)
+            factor = find_factor(y_i, scale if later == 1 else 1, of_log)
             constants.factor = v_set(factor)
             out = rows.out + i * rows.out_next
             if out_contiguous:
@@ -153,7 +153,7 @@ cdef inline void any_jacobian_rows(const JacobianRows *rows, bint of_log) noexce
         start += count
     if rows.stream:
         v_stream_end()
-    any_diagonal(rows, of_log, scratch)
+    write_diagonal(rows, of_log, scratch)
 
 
 cdef inline bint all_finite(const char *y, Py_ssize_t count, real scale) noexcept nogil:
@@ -185,23 +185,23 @@ cdef enum:
 cdef inline bint are_short_and_plain(const JacobianRows *rows) noexcept nogil:
     """Where the beginning of the next row is the end of this one, aligned stores do not pay, and no product is NaN."""
     return (
-        contiguous(rows.y_elements) and are_adjacent(rows) and rows.length < SHORT_ROW * LANES
+        are_contiguous(rows.y_elements) and are_adjacent(rows) and rows.length < SHORT_ROW * LANES
         and not rows.stream and rows.x == NULL
         and all_finite(rows.y, rows.length, <real> rows.scale)
     )
 
 
-cdef void careful_diagonal(const real *y, Py_ssize_t length, real scale, real *diagonal) noexcept nogil:
+cdef void write_careful_diagonal(const real *y, Py_ssize_t length, real scale, real *diagonal) noexcept nogil:
     """A function, not an inline one: it is rare, and its caller has other things to do."""
     cdef Py_ssize_t i
     for i in range(length):
-        diagonal[i] = on_diagonal(y[i], scale, False)
+        diagonal[i] = find_diagonal(y[i], scale, False)
 
 
-cdef inline bint short_diagonal(
+cdef inline bint write_short_diagonal(
     const real *y, Py_ssize_t length, vreal rest, real scale, real *diagonal
 ) noexcept nogil:
-    """on_diagonal, all along it, unless a square is infinite. `rest`: what of y is not a whole vector."""
+    """find_diagonal, all along it, unless a square is infinite. `rest`: what of y is not a whole vector."""
     cdef vreal a, product, finite = v_set(0)
     cdef Py_ssize_t i = 0
     while i < length:
@@ -213,7 +213,7 @@ cdef inline bint short_diagonal(
     return not v_any_nan(finite, finite)
 
 
-cdef inline void short_rows(const JacobianRows *rows) noexcept nogil:
+cdef inline void write_short_rows(const JacobianRows *rows) noexcept nogil:
     """Whole vectors at a time: what one writes beyond its row, the next rows write over."""
     cdef const real *y = <const real *> rows.y
     cdef real *row = <real *> (rows.out + rows.first * rows.out_next)
@@ -224,7 +224,7 @@ cdef inline void short_rows(const JacobianRows *rows) noexcept nogil:
     cdef real y_i
     for i in range(rows.first, rows.last):
         memcpy(&y_i, y + i, sizeof(real))
-        factor = v_set(off_diagonal_factor(y_i, <real> rows.scale, False))
+        factor = v_set(find_factor(y_i, <real> rows.scale, False))
         k = 0
         while k < whole:
             v_store(row + k, v_mul(factor, v_load(y + k)))
@@ -238,23 +238,23 @@ cdef inline void short_rows(const JacobianRows *rows) noexcept nogil:
         row += length
     # With AVX2 vectors save nothing here, and without FMA they round twice.
     if VECTOR_IS_LINE and HAS_FMA:
-        if not short_diagonal(y, length, rest, <real> rows.scale, diagonal):
-            careful_diagonal(y, length, <real> rows.scale, diagonal)
+        if not write_short_diagonal(y, length, rest, <real> rows.scale, diagonal):
+            write_careful_diagonal(y, length, <real> rows.scale, diagonal)
         for i in range(rows.first, rows.last):
             memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), diagonal + i, sizeof(real))
         return
     for i in range(rows.first, rows.last):
         memcpy(&y_i, y + i, sizeof(real))
-        y_i = on_diagonal(y_i, <real> rows.scale, False)
+        y_i = find_diagonal(y_i, <real> rows.scale, False)
         memcpy(rows.out + i * (rows.out_next + <Py_ssize_t> sizeof(real)), &y_i, sizeof(real))
 
 
 cdef void jacobian_rows(const JacobianRows *rows) noexcept nogil:
     if are_short_and_plain(rows):
-        short_rows(rows)
+        write_short_rows(rows)
     else:
-        any_jacobian_rows(rows, False)
+        write_rows(rows, False)
 
 
 cdef void log_jacobian_rows(const JacobianRows *rows) noexcept nogil:
-    any_jacobian_rows(rows, True)
+    write_rows(rows, True)

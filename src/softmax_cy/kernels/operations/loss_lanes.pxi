@@ -6,7 +6,7 @@ cdef inline bint are_usual(const CrossEntropySlices *all) noexcept nogil:
     return (
         all.target_elements == NULL and all.smoothing == 0 and is_finite(all.grad_factor)
         and all.length <= block_length()
-        and contiguous(all.x_elements) and (all.grad == NULL or contiguous(all.grad_elements))
+        and are_contiguous(all.x_elements) and (all.grad == NULL or are_contiguous(all.grad_elements))
     )
 
 
@@ -33,7 +33,7 @@ cdef inline void set_target(
     if targets.usual[lane]:
         memcpy(&targets.x[lane], x + index * x_step, sizeof(real))
         if all.weight != NULL:
-            targets.weight[lane] = real_element(all.weight, all.weight_elements, index)
+            targets.weight[lane] = read_element(all.weight, all.weight_elements, index)
             targets.usual[lane] = is_finite(targets.weight[lane])
 
 
@@ -60,7 +60,8 @@ cdef void cross_entropy_groups(
     cdef Py_ssize_t row = length * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row))
     cdef Py_ssize_t first = 0, count, i
-    # The gradient may be the logits, which group_others may have to read again; without one nobody reads what is kept.
+    # The gradient may be the logits, which find_group_others may have to read again. Without a gradient nobody reads
+    # what is kept.
     cdef bint in_scratch = all.length < 32 * LANES or all.grad == all.x or all.grad == NULL
     cdef const char *x
     cdef char *grad
@@ -86,15 +87,15 @@ cdef void cross_entropy_groups(
     while first < all.count:
         count = min(size, all.count - first)
         for i in range(count):
-            maxima[i] = block_maxima(all.x + (first + i) * all.x_next, length, -INFINITY)
+            maxima[i] = find_block_maxima(all.x + (first + i) * all.x_next, length, -INFINITY)
         tops = v_max_across_each(maxima, count)
         for i in range(count):
             x = all.x + (first + i) * all.x_next
-            index = index_of(all, first + i)
+            index = read_index(all, first + i)
             set_target(&targets, i, all, index, v_lane(&tops, i), x, sizeof(real))
             if not targets.usual[i]:
                 cross_entropy_slice(all, logits, first + i, index, scratch, spare)
-        shifts = shifts_to(tops, 1)
+        shifts = find_shifts(tops, 1)
         for i in range(count):
             # What is harmless, and so large that nobody looks for its others.
             terms[i] = vsum_harmless()
@@ -108,7 +109,7 @@ cdef void cross_entropy_groups(
             memcpy(
                 &targets.exponential[i], kept + targets.index[i] * <Py_ssize_t> sizeof(real), sizeof(real))
         totals_set_each(&sums, terms, count)
-        others = group_others(&sums, all.x + first * all.x_next, all.x_next, count, length, &shifts, tops)
+        others = find_group_others(&sums, all.x + first * all.x_next, all.x_next, count, length, &shifts, tops)
         overs = totals_log1p(&others)
         r = totals_reciprocals(&sums)
         finish_targets(&targets, all, tops, r, &others, &overs)
@@ -116,7 +117,7 @@ cdef void cross_entropy_groups(
             if not targets.usual[i]:
                 continue
             if not is_number(totals_at(&overs, i)):
-                s = slice_at(logits, first + i)
+                s = take_slice(logits, first + i)
                 deliver_everywhere(all, &s, NAN, all.loss + (first + i) * all.loss_next, scratch)
                 continue
             write_result(targets.loss[i], all.loss + (first + i) * all.loss_next, all.loss_kind)
@@ -155,14 +156,14 @@ cdef void cross_entropy_lane(
 ) noexcept nogil:
     """A slice out of the ordinary, within the tile."""
     cdef CrossEntropySlices alone = all[0]
-    cdef Elements elements = reals(all.length, panel.x_step)
+    cdef Elements elements = describe_reals(all.length, panel.x_step)
     cdef Slices logits
     alone.x = panel.x + lane * <Py_ssize_t> sizeof(real)
     alone.grad = panel.out + lane * <Py_ssize_t> sizeof(real) if all.grad != NULL else NULL
     alone.x_elements = alone.grad_elements = &elements
     alone.target = all.target + (first + lane) * all.target_next
     alone.loss = all.loss + (first + lane) * all.loss_next
-    logits = logits_of(&alone)
+    logits = take_logits(&alone)
     cross_entropy_slice(&alone, &logits, 0, index, scratch, spare)
 
 
@@ -177,16 +178,16 @@ cdef inline void cross_entropy_panel(
     cdef int64_t index
     cdef Py_ssize_t lane
     cdef Constants c
-    columns_max(panel, 1, True, &c)
-    c.shifts = shifts_to(c.top, 1)
-    sums = column_terms(panel, 0, True, c, EXPONENTIALS, False)
-    others = others_beside(panel, 0, &c, &sums)
+    find_columns_max(panel, 1, True, &c)
+    c.shifts = find_shifts(c.top, 1)
+    sums = sum_column_terms(panel, 0, True, c, EXPONENTIALS, False)
+    others = find_others_beside(panel, 0, &c, &sums)
     overs = totals_log1p(&others)
     c.r = totals_reciprocals(&sums)
     for lane in range(LANES):
         x = panel.x + lane * <Py_ssize_t> sizeof(real)
         e = panel.out + lane * <Py_ssize_t> sizeof(real)
-        index = index_of(all, first + lane) if lane < panel.lanes else IGNORED
+        index = read_index(all, first + lane) if lane < panel.lanes else IGNORED
         set_target(&targets, lane, all, index, v_lane(&c.top, lane), x, panel.x_step)
         if targets.usual[lane]:
             memcpy(&targets.exponential[lane], e + targets.index[lane] * panel.out_step, sizeof(real))
@@ -194,7 +195,7 @@ cdef inline void cross_entropy_panel(
     c.factor = v_set(<real> all.grad_factor)
     c.coefficient = v_load(targets.weight)
     if all.grad != NULL:
-        columns_finish(panel, 1, True, &c, CROSS_ENTROPY_GRADIENT, True)
+        finish_columns(panel, 1, True, &c, CROSS_ENTROPY_GRADIENT, True)
     for lane in range(panel.lanes):
         if not (targets.usual[lane] and is_number(totals_at(&overs, lane))):
             cross_entropy_lane(all, panel, first, lane, targets.index[lane], scratch, spare)

@@ -3,30 +3,30 @@
 cdef inline void product_slice(
     const Slices *all, const char *v, const char *y, char *out, char *scratch, Operation operation
 ) noexcept nogil:
-    """`operation` is a constant of the caller."""
+    """`operation` must be a compile-time constant."""
     cdef bint weigh = operation == LOG_SOFTMAX_JVP
     cdef real centre = 0, sum_
     cdef double weights
     cdef Mean mean
     if operation == LOG_SOFTMAX_VJP:
-        sum_ = signed_sum(all, v, y, scratch, operation)
+        sum_ = sum_signed(all, v, y, scratch, operation)
     else:
-        mean = mean_of(all, v, y, centre, scratch, operation, True)
-        if mean.top > more_than_half(operation):
+        mean = sum_products(all, v, y, centre, scratch, operation, True)
+        if mean.top > choose_half(operation):
             weigh = True
-            centre = centre_at(all, v, y, mean.top, scratch)
-            mean = mean_of(all, v, y, centre, scratch, operation, True)
+            centre = find_centre(all, v, y, mean.top, scratch)
+            mean = sum_products(all, v, y, centre, scratch, operation, True)
         weights = mean.weights.hi + mean.weights.lo
         sum_ = <real> (mean.sum_.hi + mean.sum_.lo)
         if weigh and not adds_up(all, <real> weights, operation):
             if centre != 0:
-                sum_ = scalar_fma(-centre, signed_sum(all, v, y, scratch, operation), sum_)
+                sum_ = scalar_fma(-centre, sum_signed(all, v, y, scratch, operation), sum_)
         elif operation == LOG_SOFTMAX_JVP:
             sum_ = <real> ((mean.sum_.hi + mean.sum_.lo) / weights)
     if not fabs(centre) + fabs(sum_) < EXTREME:
         extreme_product_slice(all, v, y, out, scratch, operation)
         return
-    product_results(all, v, y, out, 0, all.length, centre, sum_, scratch, operation)
+    write_products(all, v, y, out, 0, all.length, centre, sum_, scratch, operation)
 
 
 # Functions, not inline ones: two places use them.
@@ -47,10 +47,10 @@ cdef void log_softmax_jvp_slice(const Slices *all, Py_ssize_t i, char *scratch) 
         all, all.x + i * all.x_next, all.y + i * all.y_next, all.out + i * all.out_next, scratch, LOG_SOFTMAX_JVP)
 
 
-cdef inline void any_product_slice(
+cdef inline void redo_product(
     const Slices *all, Py_ssize_t i, char *scratch, Operation operation
 ) noexcept nogil:
-    """The row's way with slice i."""
+    """The row code, for slice i."""
     if operation == SOFTMAX_PRODUCT:
         softmax_product_slice(all, i, scratch)
     elif operation == LOG_SOFTMAX_VJP:
@@ -59,7 +59,7 @@ cdef inline void any_product_slice(
         log_softmax_jvp_slice(all, i, scratch)
 
 
-cdef inline Pair pair_at(const Slices *all, Py_ssize_t i) noexcept nogil:
+cdef inline Pair take_pair(const Slices *all, Py_ssize_t i) noexcept nogil:
     """Both inputs of slice i, which is contiguous."""
     cdef Pair pair
     pair.v = <const real *> (all.x + i * all.x_next)
@@ -67,27 +67,27 @@ cdef inline Pair pair_at(const Slices *all, Py_ssize_t i) noexcept nogil:
     return pair
 
 
-cdef Mean products_of_long_row(const Slices *all, Py_ssize_t i, char *scratch) noexcept nogil:
+cdef Mean sum_long_row(const Slices *all, Py_ssize_t i, char *scratch) noexcept nogil:
     """By the number of a slice: of two pointers in a struct gcc would make a vector, and the loop would wait for it."""
-    cdef Pair row = pair_at(all, i)
-    return mean_of(all, <const char *> row.v, <const char *> row.y, 0, scratch, SOFTMAX_PRODUCT, False)
+    cdef Pair row = take_pair(all, i)
+    return sum_products(all, <const char *> row.v, <const char *> row.y, 0, scratch, SOFTMAX_PRODUCT, False)
 
 
-cdef bint centred_softmax_product(const Slices *all, Py_ssize_t i, real top, char *scratch) noexcept nogil:
-    """softmax_product_row where a class has more than half."""
-    cdef Pair row = pair_at(all, i)
+cdef bint write_centred_product(const Slices *all, Py_ssize_t i, real top, char *scratch) noexcept nogil:
+    """write_softmax_product where a class has more than half."""
+    cdef Pair row = take_pair(all, i)
     cdef const char *v = <const char *> row.v
     cdef const char *y = <const char *> row.y
-    cdef real centre = centre_at(all, v, y, top, scratch), sum_, weights
+    cdef real centre = find_centre(all, v, y, top, scratch), sum_, weights
     cdef Products products
     cdef Mean mean
     cdef Constants constants
     if all.length <= TERMS:
-        products = block_products(row, all.length, centre, SOFTMAX_PRODUCT, True)
+        products = sum_block_products(row, all.length, centre, SOFTMAX_PRODUCT, True)
         sum_ = v_sum_across(products.sum_)
         weights = v_sum_across(products.weights)
     else:
-        mean = mean_of(all, v, y, centre, scratch, SOFTMAX_PRODUCT, True)
+        mean = sum_products(all, v, y, centre, scratch, SOFTMAX_PRODUCT, True)
         sum_ = <real> (mean.sum_.hi + mean.sum_.lo)
         weights = <real> (mean.weights.hi + mean.weights.lo)
     if not (adds_up(all, weights, SOFTMAX_PRODUCT) and fabs(centre) + fabs(sum_) < EXTREME):
@@ -95,34 +95,34 @@ cdef bint centred_softmax_product(const Slices *all, Py_ssize_t i, real top, cha
     constants.centre = v_set(centre)
     set_sum(&constants, sum_, SOFTMAX_PRODUCT)
     set_scales(&constants, <real> all.scale, SOFTMAX_PRODUCT)
-    finish(v, y, all.out + i * all.out_next, all.length, &constants, with_scale(all, SOFTMAX_PRODUCT), all.stream)
+    finish(v, y, all.out + i * all.out_next, all.length, &constants, choose_scaled(all, SOFTMAX_PRODUCT), all.stream)
     return True
 
 
-cdef inline bint softmax_product_row(const Slices *all, Py_ssize_t i, char *scratch) noexcept nogil:
+cdef inline bint write_softmax_product(const Slices *all, Py_ssize_t i, char *scratch) noexcept nogil:
     """The products of a contiguous slice. False: it is out of the ordinary, and nothing is written.
 
     The results wait for the sum, and the next slice for nothing. So on the way of most there are no totals, no structs
     in memory, and no calls.
     """
-    cdef Pair row = pair_at(all, i)
+    cdef Pair row = take_pair(all, i)
     cdef const char *v = <const char *> row.v
     cdef const char *y = <const char *> row.y
     cdef char *out = all.out + i * all.out_next
-    cdef real half = more_than_half(SOFTMAX_PRODUCT), sum_
+    cdef real half = choose_half(SOFTMAX_PRODUCT), sum_
     cdef Products products
     cdef Mean mean
     cdef Constants constants, scaled
     if all.length <= TERMS:
-        products = block_products(row, all.length, 0, SOFTMAX_PRODUCT, False)
+        products = sum_block_products(row, all.length, 0, SOFTMAX_PRODUCT, False)
         sum_ = v_sum_across(products.sum_)
         if any_lane_greater(products.top, half):
-            return centred_softmax_product(all, i, v_max_across(products.top), scratch)
+            return write_centred_product(all, i, v_max_across(products.top), scratch)
     else:
-        mean = products_of_long_row(all, i, scratch)
+        mean = sum_long_row(all, i, scratch)
         sum_ = <real> (mean.sum_.hi + mean.sum_.lo)
         if mean.top > half:
-            return centred_softmax_product(all, i, mean.top, scratch)
+            return write_centred_product(all, i, mean.top, scratch)
     if not fabs(sum_) < EXTREME:
         return False
     if all.scale == 1:

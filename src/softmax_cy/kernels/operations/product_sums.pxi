@@ -15,10 +15,10 @@ cdef inline Pair fetch_pair(
     cdef Pair pair
     pair.v = <const real *> (v + bytes_)
     pair.y = <const real *> (y + bytes_)
-    if not contiguous(all.x_elements):
+    if not are_contiguous(all.x_elements):
         gather(v, all.x_elements, start, count, scratch)
         pair.v = <const real *> scratch
-    if not contiguous(all.y_elements):
+    if not are_contiguous(all.y_elements):
         gather(y, all.y_elements, start, count, half)
         pair.y = <const real *> half
     return pair
@@ -30,12 +30,12 @@ cdef enum:
     TERMS = 32 * LANES
 
 
-cdef inline Py_ssize_t terms_at(Py_ssize_t start, Py_ssize_t length) noexcept nogil:
+cdef inline Py_ssize_t count_terms(Py_ssize_t start, Py_ssize_t length) noexcept nogil:
     """How many of them there are from `start` on."""
     return min(length - start, TERMS)
 
 
-cdef inline Products with_last_products(
+cdef inline Products add_last_products(
     Products s, Pair pair, Py_ssize_t i, Py_ssize_t count, real centre, Shifts shifts, Operation operation, bint weigh
 ) noexcept nogil:
     """With the elements from i on, a vector of them at most."""
@@ -43,18 +43,18 @@ cdef inline Products with_last_products(
     if lanes <= 0:
         return s
     if not weigh and lanes == LANES:
-        return with_product(s, v_load(pair.v + i), v_load(pair.y + i), v_set(centre), shifts, operation, weigh)
-    return with_product(
+        return add_product(s, v_load(pair.v + i), v_load(pair.y + i), v_set(centre), shifts, operation, weigh)
+    return add_product(
         s, v_load_first(pair.v + i, lanes, centre),
         v_load_first(pair.y + i, lanes, -INFINITY if operation == LOG_SOFTMAX_JVP else 0),
         v_set(centre), shifts, operation, weigh)
 
 
-cdef inline Products block_products(
+cdef inline Products sum_block_products(
     Pair pair, Py_ssize_t count, real centre, Operation operation, bint weigh
 ) noexcept nogil:
-    cdef Products a = no_products(), b = a, c = a, d = a
-    cdef Shifts shifts = unshifted()
+    cdef Products a = start_products(), b = a, c = a, d = a
+    cdef Shifts shifts = make_unshifted()
     cdef vreal centres = v_set(centre)
     cdef const real *v = pair.v
     cdef const real *y = pair.y
@@ -62,21 +62,21 @@ cdef inline Products block_products(
     while i + 4 * LANES <= count:
         # One largest y goes round: four of them would not leave enough registers to AVX2.
         a.top = d.top
-        a = with_product(a, v_load(v + i), v_load(y + i), centres, shifts, operation, weigh)
+        a = add_product(a, v_load(v + i), v_load(y + i), centres, shifts, operation, weigh)
         b.top = a.top
-        b = with_product(b, v_load(v + i + LANES), v_load(y + i + LANES), centres, shifts, operation, weigh)
+        b = add_product(b, v_load(v + i + LANES), v_load(y + i + LANES), centres, shifts, operation, weigh)
         c.top = b.top
-        c = with_product(c, v_load(v + i + 2 * LANES), v_load(y + i + 2 * LANES), centres, shifts, operation, weigh)
+        c = add_product(c, v_load(v + i + 2 * LANES), v_load(y + i + 2 * LANES), centres, shifts, operation, weigh)
         d.top = c.top
-        d = with_product(d, v_load(v + i + 3 * LANES), v_load(y + i + 3 * LANES), centres, shifts, operation, weigh)
+        d = add_product(d, v_load(v + i + 3 * LANES), v_load(y + i + 3 * LANES), centres, shifts, operation, weigh)
         i += 4 * LANES
     a.top = b.top = c.top = d.top
     if i < count:
-        a = with_last_products(a, pair, i, count, centre, shifts, operation, weigh)
-        b = with_last_products(b, pair, i + LANES, count, centre, shifts, operation, weigh)
-        c = with_last_products(c, pair, i + 2 * LANES, count, centre, shifts, operation, weigh)
-        d = with_last_products(d, pair, i + 3 * LANES, count, centre, shifts, operation, weigh)
-    return four_products(a, b, c, d)
+        a = add_last_products(a, pair, i, count, centre, shifts, operation, weigh)
+        b = add_last_products(b, pair, i + LANES, count, centre, shifts, operation, weigh)
+        c = add_last_products(c, pair, i + 2 * LANES, count, centre, shifts, operation, weigh)
+        d = add_last_products(d, pair, i + 3 * LANES, count, centre, shifts, operation, weigh)
+    return join_products(a, b, c, d)
 
 
 cdef struct Mean:
@@ -85,13 +85,13 @@ cdef struct Mean:
     real top
 
 
-cdef inline Mean some_products(
+cdef inline Mean sum_some_products(
     const Slices *all, const char *v, const char *y, Py_ssize_t start, real centre, char *scratch, Operation operation,
     bint weigh,
 ) noexcept nogil:
     """Of as many terms as need no care."""
-    cdef Py_ssize_t count = terms_at(start, all.length)
-    cdef Products s = block_products(
+    cdef Py_ssize_t count = count_terms(start, all.length)
+    cdef Products s = sum_block_products(
         fetch_pair(all, v, y, start, count, scratch), count, centre, operation, weigh)
     cdef Mean mean
     mean.sum_ = total_of(v_sum_across(s.sum_))
@@ -103,31 +103,31 @@ cdef inline Mean some_products(
 # Functions, not inline ones: for slices out of the ordinary, and for those that threads share.
 
 
-cdef Mean some_weighed_products(
+cdef Mean sum_weighed_products(
     const Slices *all, const char *v, const char *y, Py_ssize_t start, real centre, char *scratch
 ) noexcept nogil:
-    return some_products(all, v, y, start, centre, scratch, SOFTMAX_PRODUCT, True)
+    return sum_some_products(all, v, y, start, centre, scratch, SOFTMAX_PRODUCT, True)
 
 
-cdef Mean some_products_of_logarithms(
+cdef Mean sum_log_products(
     const Slices *all, const char *v, const char *y, Py_ssize_t start, real centre, char *scratch
 ) noexcept nogil:
-    return some_products(all, v, y, start, centre, scratch, LOG_SOFTMAX_JVP, True)
+    return sum_some_products(all, v, y, start, centre, scratch, LOG_SOFTMAX_JVP, True)
 
 
-cdef inline Mean mean_of(
+cdef inline Mean sum_products(
     const Slices *all, const char *v, const char *y, real centre, char *scratch, Operation operation, bint weigh
 ) noexcept nogil:
-    """`operation` and `weigh` are constants of the caller: LOG_SOFTMAX_JVP is weighed."""
+    """`operation` and `weigh` must be compile-time constants: LOG_SOFTMAX_JVP is weighed."""
     cdef Py_ssize_t start = 0
     cdef Mean mean, more
     while True:
         if operation == LOG_SOFTMAX_JVP:
-            more = some_products_of_logarithms(all, v, y, start, centre, scratch)
+            more = sum_log_products(all, v, y, start, centre, scratch)
         elif weigh:
-            more = some_weighed_products(all, v, y, start, centre, scratch)
+            more = sum_weighed_products(all, v, y, start, centre, scratch)
         else:
-            more = some_products(all, v, y, start, centre, scratch, operation, False)
+            more = sum_some_products(all, v, y, start, centre, scratch, operation, False)
         # Most slices are over now: they pay for no addition.
         mean.sum_ = total_add(mean.sum_, more.sum_) if start else more.sum_
         mean.weights = total_add(mean.weights, more.weights) if start else more.weights
@@ -137,7 +137,7 @@ cdef inline Mean mean_of(
             return mean
 
 
-cdef real centre_between(
+cdef real find_centre_between(
     const Slices *all, const char *v, const char *y, Py_ssize_t start, Py_ssize_t end, real top, char *scratch
 ) noexcept nogil:
     """v at the class of y = top, of the elements from `start` to `end`."""
@@ -145,62 +145,63 @@ cdef real centre_between(
     cdef Py_ssize_t count, i
     cdef Pair pair
     while start < end:
-        count = terms_at(start, end)
+        count = count_terms(start, end)
         pair = fetch_pair(all, v, y, start, count, scratch)
         i = 0
         while i + LANES <= count:
-            centre = centre_so_far(centre, v_load(pair.v + i), v_load(pair.y + i), tops)
+            centre = update_centre(centre, v_load(pair.v + i), v_load(pair.y + i), tops)
             i += LANES
         if i < count:
-            centre = centre_so_far(
+            centre = update_centre(
                 centre, v_load_first(pair.v + i, count - i, -INFINITY), v_load_first(pair.y + i, count - i, top), tops)
         start += count
     return v_max_across(centre)
 
 
-cdef inline real centre_at(const Slices *all, const char *v, const char *y, real top, char *scratch) noexcept nogil:
-    return centre_between(all, v, y, 0, all.length, top, scratch)
+cdef inline real find_centre(const Slices *all, const char *v, const char *y, real top, char *scratch) noexcept nogil:
+    return find_centre_between(all, v, y, 0, all.length, top, scratch)
 
 
-cdef inline vsum block_signed_sum(Pair pair, Py_ssize_t count, Shifts shifts, Operation operation) noexcept nogil:
-    """`operation` is a constant of the caller."""
+cdef inline vsum sum_signed_block(Pair pair, Py_ssize_t count, Shifts shifts, Operation operation) noexcept nogil:
+    """`operation` must be a compile-time constant."""
     cdef Py_ssize_t i = 0
     cdef vsum s = signed_start()
     cdef vreal term
     while i + LANES <= count:
-        s = signed_add(s, signed_term(v_load(pair.v + i), v_load(pair.y + i), shifts, operation))
+        s = signed_add(s, choose_signed_term(v_load(pair.v + i), v_load(pair.y + i), shifts, operation))
         i += LANES
     if i < count:
-        term = signed_term(
+        term = choose_signed_term(
             v_load_first(pair.v + i, count - i, 0), v_load_first(pair.y + i, count - i, 0), shifts, operation)
         s = signed_add(s, v_keep_first(term, count - i))
     return s
 
 
-cdef inline real signed_sum(
+cdef inline real sum_signed(
     const Slices *all, const char *v, const char *y, char *scratch, Operation operation
 ) noexcept nogil:
     """sum(v) for LOG_SOFTMAX_VJP, else 1 - sum(y)."""
     cdef Py_ssize_t start = 0, count
-    cdef Shifts shifts = unshifted()
+    cdef Shifts shifts = make_unshifted()
     cdef Pair pair
     cdef vsum s
     cdef total t = total_of(0 if operation == LOG_SOFTMAX_VJP else -1)
     while start < all.length:
-        count = half_block_at(start, all.length)
+        count = count_half_block(start, all.length)
         pair = fetch_pair(all, v, y, start, count, scratch)
-        s = block_signed_sum(pair, count, shifts, operation)
+        s = sum_signed_block(pair, count, shifts, operation)
         t = total_add(t, signed_total(s))
         start += count
     return <real> (t.hi + t.lo) if operation == LOG_SOFTMAX_VJP else -<real> (t.hi + t.lo)
 
 
-cdef inline void product_results(
+cdef inline void write_products(
     const Slices *all, const char *v, const char *y, char *out, Py_ssize_t start, Py_ssize_t end, real centre,
     real sum_, char *scratch, Operation operation,
 ) noexcept nogil:
-    """The last pass, from `start` to `end`. `operation` is a constant of the caller."""
-    cdef bint in_place = contiguous(all.x_elements) and contiguous(all.y_elements) and contiguous(all.out_elements)
+    """The last pass, from `start` to `end`. `operation` must be a compile-time constant."""
+    cdef bint in_place = (
+        are_contiguous(all.x_elements) and are_contiguous(all.y_elements) and are_contiguous(all.out_elements))
     cdef Constants constants
     cdef Py_ssize_t count
     cdef Pair pair
@@ -210,14 +211,15 @@ cdef inline void product_results(
     set_scales(&constants, <real> all.scale, operation)
     constants.centre = v_set(centre)
     while start < end:
-        count = end - start if in_place else half_block_at(start, end)
+        count = end - start if in_place else count_half_block(start, end)
         pair = fetch_pair(all, v, y, start, count, scratch)
         target = scratch
-        if contiguous(all.out_elements):
+        if are_contiguous(all.out_elements):
             target = out + start * <Py_ssize_t> sizeof(real)
         stream = all.stream and target != scratch
         finish(
-            <const char *> pair.v, <const char *> pair.y, target, count, &constants, with_scale(all, operation), stream)
+            <const char *> pair.v, <const char *> pair.y, target, count, &constants,
+            choose_scaled(all, operation), stream)
         if target == scratch:
             scatter(scratch, out, all.out_elements, start, count)
         start += count

@@ -18,7 +18,7 @@ cdef bint softmax_product_rows(const Slices *slices, char *scratch) noexcept nog
     if not are_rows(slices, False):
         return False
     for i in range(slices.count):
-        if not softmax_product_row(slices, i, scratch):
+        if not write_softmax_product(slices, i, scratch):
             softmax_product_slice(slices, i, scratch)
     return True
 
@@ -58,7 +58,7 @@ cdef void log_softmax_jvp_slices(const Slices *slices) noexcept nogil:
 
 
 cdef inline void put_products(const LongSlice *long_, Py_ssize_t b, Mean mean) noexcept nogil:
-    set_sums_of(&long_.sums[b], mean.sum_, mean.weights)
+    set_block_sums(&long_.sums[b], mean.sum_, mean.weights)
     long_.sums[b].top = mean.top
 
 
@@ -67,8 +67,8 @@ cdef void softmax_products_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssi
     cdef const Slices *all = long_.slices
     cdef Py_ssize_t b
     for b in range(begin, end):
-        put_products(long_, b, some_weighed_products(
-            all, all.x, all.y, first_element(long_, b), <real> long_.centre, scratch))
+        put_products(long_, b, sum_weighed_products(
+            all, all.x, all.y, begin_block(long_, b), <real> long_.centre, scratch))
 
 
 cdef void log_softmax_products_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -76,8 +76,8 @@ cdef void log_softmax_products_pass(const LongSlice *long_, Py_ssize_t begin, Py
     cdef const Slices *all = long_.slices
     cdef Py_ssize_t b
     for b in range(begin, end):
-        put_products(long_, b, some_products_of_logarithms(
-            all, all.x, all.y, first_element(long_, b), <real> long_.centre, scratch))
+        put_products(long_, b, sum_log_products(
+            all, all.x, all.y, begin_block(long_, b), <real> long_.centre, scratch))
 
 
 cdef void centre_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -85,31 +85,31 @@ cdef void centre_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) 
     cdef const Slices *all = long_.slices
     cdef Py_ssize_t b
     for b in range(begin, end):
-        long_.sums[b].top = centre_between(
-            all, all.x, all.y, first_element(long_, b), last_element(long_, b + 1), <real> long_.whole.top, scratch)
+        long_.sums[b].top = find_centre_between(
+            all, all.x, all.y, begin_block(long_, b), end_block(long_, b + 1), <real> long_.whole.top, scratch)
 
 
 cdef void vector_sum_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    """As signed_sum for LOG_SOFTMAX_VJP."""
+    """As sum_signed for LOG_SOFTMAX_VJP."""
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef const Slices *all = long_.slices
-    cdef Shifts shifts = unshifted()
+    cdef Shifts shifts = make_unshifted()
     cdef Py_ssize_t b, start, count
     cdef Pair pair
     for b in range(begin, end):
-        start = first_element(long_, b)
-        count = half_block_at(start, all.length)
+        start = begin_block(long_, b)
+        count = count_half_block(start, all.length)
         pair = fetch_pair(all, all.x, all.y, start, count, scratch)
-        set_sums_of(
-            &long_.sums[b], signed_total(block_signed_sum(pair, count, shifts, LOG_SOFTMAX_VJP)), total_of(0))
+        set_block_sums(
+            &long_.sums[b], signed_total(sum_signed_block(pair, count, shifts, LOG_SOFTMAX_VJP)), total_of(0))
 
 
 cdef inline void product_pass(
     const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end, Operation operation
 ) noexcept nogil:
     cdef const Slices *all = long_.slices
-    product_results(
-        all, all.x, all.y, all.out, first_element(long_, begin), last_element(long_, end), <real> long_.centre,
+    write_products(
+        all, all.x, all.y, all.out, begin_block(long_, begin), end_block(long_, end), <real> long_.centre,
         <real> long_.whole.hi, thread_buffer(KERNEL_BUFFER), operation)
     if all.stream:
         v_stream_end()
@@ -129,7 +129,7 @@ cdef void log_softmax_jvp_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssiz
 
 cdef inline bint settle_product(LongSlice *long_, bint weighed, Operation operation) noexcept nogil:
     """Leave the sum to take off in `whole.hi`, as product_slice does. False: that is for product_slice alone."""
-    cdef BlockSum whole = sums_of_blocks(long_)
+    cdef BlockSum whole = join_blocks(long_)
     cdef double weights = whole.second_hi + whole.second_lo
     long_.whole.hi = <real> (whole.hi + whole.lo)
     if weighed:
@@ -144,19 +144,19 @@ cdef inline bint settle_product(LongSlice *long_, bint weighed, Operation operat
 cdef inline Pass next_product_pass(
     LongSlice *long_, Operation operation, Pass products, Pass finish_
 ) noexcept nogil:
-    """`operation` is a constant of the caller."""
+    """`operation` must be a compile-time constant."""
     if long_.step == NOTHING:
         long_.step = ADD_PRODUCTS
         return products
     if long_.step == FIND_CENTRE:
         long_.step = ADD_WEIGHED_PRODUCTS
-        long_.centre = largest_of_blocks(long_)
+        long_.centre = find_largest_of_blocks(long_)
         return products
     if long_.step == HAVE_SUM:
         return NULL
     if long_.step == ADD_PRODUCTS:
-        long_.whole.top = largest_of_blocks(long_)
-        if long_.whole.top > more_than_half(operation):
+        long_.whole.top = find_largest_of_blocks(long_)
+        if long_.whole.top > choose_half(operation):
             long_.step = FIND_CENTRE
             return centre_pass
     if not settle_product(long_, long_.step == ADD_WEIGHED_PRODUCTS or operation == LOG_SOFTMAX_JVP, operation):
@@ -180,7 +180,7 @@ cdef Pass next_log_softmax_vjp_pass(LongSlice *long_) noexcept nogil:
         return vector_sum_pass
     if long_.step == ADD_PRODUCTS:
         long_.step = HAVE_SUM
-        whole = sums_of_blocks(long_)
+        whole = join_blocks(long_)
         long_.whole.hi = <real> (whole.hi + whole.lo)
         return log_softmax_vjp_pass if fabs(long_.whole.hi) < EXTREME else refuse(long_)
     return NULL

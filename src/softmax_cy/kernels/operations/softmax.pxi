@@ -7,7 +7,7 @@
 # 2. The quotient is a product with 1 / sum in two parts (sums.h): no division in the loop, and hardly more error.
 # 3. NaN: v_max skips it in the first pass, exp_shifted keeps it in the second, the sum carries it to every quotient.
 
-cdef inline void softmax_results(
+cdef inline void write_softmax(
     const Slice *s, Py_ssize_t start, Py_ssize_t end, const char *kept, const Shifts *shifts, total sum_, char *scratch
 ) noexcept nogil:
     """The third pass, over whole blocks. kept: the exponentials of all elements, or NULL."""
@@ -21,8 +21,8 @@ cdef inline void softmax_results(
         return
     constants.r = reciprocal_in_all_lanes(total_reciprocal(sum_))
     while start < end:
-        count = block_at(start, end)
-        target = room_for(s, start, scratch)
+        count = count_block(start, end)
+        target = find_room(s, start, scratch)
         if kept != NULL:
             block = kept + start * <Py_ssize_t> sizeof(real)
         else:
@@ -46,27 +46,27 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     if length <= block_length():
         # One block is brought side by side once.
         kept = scratch
-        top = fetched_max(s, 0, length, scratch, -INFINITY, &block)
+        top = fetch_max(s, 0, length, scratch, -INFINITY, &block)
     else:
-        top = slice_max(s, scratch)
+        top = find_slice_max(s, scratch)
     if not has_softmax(top):
-        deliver_value(s, 0, length, scratch, NAN if anything_kept(s) else 0, 0)
+        deliver_value(s, 0, length, scratch, NAN if keeps_anything(s) else 0, 0)
         return
-    shifts = shifts_to(v_set(top), s.all.scale)
+    shifts = find_shifts(v_set(top), s.all.scale)
     if kept != scratch:
-        kept = room_for_exponentials(s)
+        kept = find_room_for_exponentials(s)
 
     t.hi = t.lo = 0
     start = 0
     while start < length:
-        count = block_at(start, length)
+        count = count_block(start, length)
         if kept != scratch:
             block = fetch(s, start, count, scratch)
         of_block = sum_exponentials(
             block, kept + start * <Py_ssize_t> sizeof(real) if kept != NULL else NULL, count, &shifts)
         t = total_add(t, of_block)
         start += count
-    softmax_results(s, 0, length, kept, &shifts, t, scratch)
+    write_softmax(s, 0, length, kept, &shifts, t, scratch)
 
 
 cdef bint softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
@@ -94,7 +94,7 @@ cdef bint softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
     cdef totals all_sums = totals_harmless()
     cdef reciprocals r
     cdef Constants constants
-    if slices.count == 1 or not are_blocks(slices) or not contiguous(slices.out_elements):
+    if slices.count == 1 or not are_blocks(slices) or not are_contiguous(slices.out_elements):
         return False
     for i in range(LANES):
         sums[i] = vsum_harmless()
@@ -119,7 +119,7 @@ cdef bint softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
                 finish_short(
                     kept, NULL, group.out + i * slices.out_next, length, &constants, SOFTMAX, slices.stream)
             else:
-                s = slice_at(slices, first + i)
+                s = take_slice(slices, first + i)
                 deliver_value(&s, 0, length, scratch, NAN, 0)
         first += group.count
         group, after = after, group
@@ -130,27 +130,27 @@ cdef inline void softmax_panel(
     const Panel *panel, int width, bint whole, Constants *columns, real scale
 ) noexcept nogil:
     # Slices that do not fill a vector have one loop, not two.
-    cdef bint keep = whole and all_plain(columns, width, scale)
+    cdef bint store = whole and are_unscaled(columns, width, scale)
     cdef totals sums
     cdef int v
     for v in range(width):
-        if keep:
-            sums = column_terms(panel, v, whole, columns[v], EXPONENTIALS, True)
+        if store:
+            sums = sum_column_terms(panel, v, whole, columns[v], EXPONENTIALS, True)
         else:
-            sums = terms_alone(panel, v, whole, &columns[v])
+            sums = sum_column(panel, v, whole, &columns[v])
         columns[v].r = totals_reciprocals(&sums)
-        columns[v].plain = is_number_in(columns[v].r.hi, columns[v].top)
-    if keep:
-        columns_finish(panel, width, whole, columns, SOFTMAX, True)
+        columns[v].ordinary = mark_numbers(columns[v].r.hi, columns[v].top)
+    if store:
+        finish_columns(panel, width, whole, columns, SOFTMAX, True)
     else:
-        columns_finish(panel, width, whole, columns, SOFTMAX, False)
+        finish_columns(panel, width, whole, columns, SOFTMAX, False)
 
 
 cdef inline bint suit_one_vector(const Slices *slices) noexcept nogil:
     """A few contiguous slices of at most a vector each."""
     return (
         slices.length <= LANES and slices.count < LANES // 2 and slices.keep == NULL
-        and contiguous(slices.x_elements) and contiguous(slices.out_elements)
+        and are_contiguous(slices.x_elements) and are_contiguous(slices.out_elements)
     )
 
 
@@ -168,12 +168,12 @@ cdef inline bint softmax_vector(const char *x, char *out, Py_ssize_t count, real
         memcpy(out, &top, sizeof(real))
         return True
     if scale == 1 and fabs(top) < SHIFT_ABOVE:
-        shifts = shifts_from(v_set(top), 1, v_set(0), True)
+        shifts = build_shifts(v_set(top), 1, v_set(0), True)
         e = exp_shifted(elements, shifts, True)
     else:
-        shifts = shifts_to(v_set(top), scale)
+        shifts = find_shifts(v_set(top), scale)
         e = exp_shifted(elements, shifts, False)
-    counted = first_of(e, count)
+    counted = mask_tail(e, count)
     sum_ = vsum_total(vsum_add(vsum_start(), counted.value, counted.power, counted.small))
     if not is_number(sum_):
         return False
@@ -184,17 +184,17 @@ cdef inline bint softmax_vector(const char *x, char *out, Py_ssize_t count, real
 cdef bint softmax_whole_panel(const Panel *panel, int width, Constants *columns, real scale) noexcept nogil:
     start_columns(panel, width, True, columns, scale)
     softmax_panel(panel, width, True, columns, scale)
-    return are_plain(columns, width, panel.slices)
+    return are_ordinary(columns, width, panel.slices)
 
 
 cdef bint softmax_part_panel(const Panel *panel, int width, Constants *columns, real scale) noexcept nogil:
     start_columns(panel, 1, False, columns, scale)
     softmax_panel(panel, 1, False, columns, scale)
-    return are_plain(columns, 1, panel.slices)
+    return are_ordinary(columns, 1, panel.slices)
 
 
 cdef void softmax_one(const Slices *slices, Py_ssize_t i, char *scratch) noexcept nogil:
-    cdef Slice s = slice_at(slices, i)
+    cdef Slice s = take_slice(slices, i)
     softmax_slice(&s, scratch)
 
 
@@ -204,7 +204,7 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
     cdef Py_ssize_t i
     if suit_one_vector(slices):
         for i in range(slices.count):
-            s = slice_at(slices, i)
+            s = take_slice(slices, i)
             if not softmax_vector(s.x, s.out, slices.length, <real> slices.scale):
                 softmax_slice(&s, thread_buffer(KERNEL_BUFFER))
         if slices.stream:
@@ -218,11 +218,11 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
 
 cdef void softmax_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
-    cdef Slice s = slice_at(long_.slices, 0)
-    cdef Shifts shifts = shifts_to(v_set(<real> long_.whole.top), s.all.scale)
-    softmax_results(
-        &s, first_element(long_, begin), last_element(long_, end), room_for_exponentials(&s), &shifts,
-        first_sum(&long_.whole), scratch)
+    cdef Slice s = take_slice(long_.slices, 0)
+    cdef Shifts shifts = find_shifts(v_set(<real> long_.whole.top), s.all.scale)
+    write_softmax(
+        &s, begin_block(long_, begin), end_block(long_, end), find_room_for_exponentials(&s), &shifts,
+        take_first_sum(&long_.whole), scratch)
     if s.all.stream:
         v_stream_end()
 
@@ -237,7 +237,7 @@ cdef Pass next_softmax_pass(LongSlice *long_) noexcept nogil:
         return kept_exponentials_pass if find_top(long_) else refuse(long_)
     if long_.step == ADD_EXPONENTIALS:
         long_.step = HAVE_SUM
-        whole = sums_of_blocks(long_)
-        set_sums_of(&long_.whole, first_sum(&whole), total_of(0))
+        whole = join_blocks(long_)
+        set_block_sums(&long_.whole, take_first_sum(&whole), total_of(0))
         return softmax_pass
     return NULL

@@ -520,7 +520,7 @@ INLINE real v_max_across(vreal a) {
 }
 
 /* What v_sum_across does, for a slice a lane: lanes[l] holds what a slice by itself has in lane l. */
-INLINE vreal lanes_added(const vreal lanes[VREAL_BYTES / sizeof(real)]) {
+INLINE vreal add_lanes(const vreal lanes[VREAL_BYTES / sizeof(real)]) {
     enum { Q = QUARTER_LANES };
 #define FOUR(J) v_add(v_add(lanes[J], lanes[(J) + 2 * Q]), v_add(lanes[(J) + Q], lanes[(J) + 3 * Q]))
 #if SOFTMAX_CY_REAL_BITS == 32

@@ -93,7 +93,7 @@ cdef extern from "vector/sums.h" nogil:
     vreal v_product_error(vreal a, vreal b, vreal product)
     vreal v_keep_first(vreal a, Py_ssize_t count)
     real v_sum_across(vreal a)
-    vreal lanes_added(const vreal *lanes)
+    vreal add_lanes(const vreal *lanes)
     real v_first(vreal a)
     real v_lane(const vreal *a, Py_ssize_t lane)
     real v_max_across(vreal a)

@@ -5,12 +5,12 @@ cdef inline Py_ssize_t block_length() noexcept nogil:
     return BLOCK_BYTES // <Py_ssize_t> sizeof(real)
 
 
-cdef inline Py_ssize_t block_at(Py_ssize_t start, Py_ssize_t length) noexcept nogil:
+cdef inline Py_ssize_t count_block(Py_ssize_t start, Py_ssize_t length) noexcept nogil:
     """Elements in the block that begins with element `start`."""
     return block_length() if length - start > block_length() else length - start
 
 
-cdef inline Py_ssize_t elements_to_line(const char *out, Py_ssize_t count, int vectors) noexcept nogil:
+cdef inline Py_ssize_t count_to_line(const char *out, Py_ssize_t count, int vectors) noexcept nogil:
     """How many elements to write first, so that no vector after them straddles two cache lines.
 
     Such a store costs twice; below some `vectors` the detour costs more. 0 too where no element begins at a line.
@@ -27,7 +27,7 @@ cdef struct Slice:
     const Slices *all
 
 
-cdef inline Slice slice_at(const Slices *slices, Py_ssize_t i) noexcept nogil:
+cdef inline Slice take_slice(const Slices *slices, Py_ssize_t i) noexcept nogil:
     cdef Slice s
     s.x = slices.x + i * slices.x_next
     s.out = slices.out + i * slices.out_next if slices.out != NULL else NULL
@@ -49,7 +49,7 @@ cdef void drop(const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch
 
 cdef inline const char *fetch(const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch) noexcept nogil:
     """Where a block of x lies side by side, what is dropped being -inf: in x itself, or copied to scratch."""
-    if s.keep == NULL and contiguous(s.all.x_elements):
+    if s.keep == NULL and are_contiguous(s.all.x_elements):
         return s.x + start * <Py_ssize_t> sizeof(real)
     gather(s.x, s.all.x_elements, start, count, scratch)
     if s.keep != NULL:
@@ -57,7 +57,7 @@ cdef inline const char *fetch(const Slice *s, Py_ssize_t start, Py_ssize_t count
     return scratch
 
 
-cdef bint anything_kept(const Slice *s) noexcept nogil:
+cdef bint keeps_anything(const Slice *s) noexcept nogil:
     cdef char[MOST_IN_BLOCK] keep
     cdef Py_ssize_t start = 0, count
     if s.keep == NULL:
@@ -71,9 +71,9 @@ cdef bint anything_kept(const Slice *s) noexcept nogil:
     return False
 
 
-cdef inline char *room_for(const Slice *s, Py_ssize_t start, char *scratch) noexcept nogil:
+cdef inline char *find_room(const Slice *s, Py_ssize_t start, char *scratch) noexcept nogil:
     """Where a block of the result is to be written before `deliver`: in out itself, or in scratch."""
-    if s.keep == NULL and contiguous(s.all.out_elements):
+    if s.keep == NULL and are_contiguous(s.all.out_elements):
         return s.out + start * <Py_ssize_t> sizeof(real)
     return scratch
 
@@ -81,10 +81,10 @@ cdef inline char *room_for(const Slice *s, Py_ssize_t start, char *scratch) noex
 cdef inline void deliver(
     const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch, real dropped
 ) noexcept nogil:
-    """Bring a block of the result from `room_for` to its place."""
+    """Bring a block of the result from `find_room` to its place."""
     if s.keep != NULL:
         drop(s, start, count, scratch, dropped)
-    elif contiguous(s.all.out_elements):
+    elif are_contiguous(s.all.out_elements):
         return
     scatter(scratch, s.out, s.all.out_elements, start, count)
 
@@ -98,11 +98,11 @@ cdef void deliver_value(
         scatter_value(value, s.out, s.all.out_elements, start, end - start)
         return
     while start < end:
-        count = block_at(start, end)
+        count = count_block(start, end)
         copy_elements(<const char *> &value, 0, scratch, sizeof(real), count, sizeof(real))
         deliver(s, start, count, scratch, dropped)
         start += count
 
 
-cdef inline Py_ssize_t half_block_at(Py_ssize_t start, Py_ssize_t length) noexcept nogil:
+cdef inline Py_ssize_t count_half_block(Py_ssize_t start, Py_ssize_t length) noexcept nogil:
     return min(length - start, block_length() // 2)

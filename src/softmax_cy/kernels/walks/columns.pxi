@@ -28,7 +28,7 @@ cdef struct Panel:
     const Slices *all
 
 
-cdef inline Panel panel_at(const Slices *slices, Py_ssize_t first, bint one_result) noexcept nogil:
+cdef inline Panel take_panel(const Slices *slices, Py_ssize_t first, bint one_result) noexcept nogil:
     cdef Panel panel
     cdef Py_ssize_t offset = first * <Py_ssize_t> sizeof(real)
     panel.x = slices.x + offset
@@ -46,7 +46,7 @@ cdef inline Panel panel_at(const Slices *slices, Py_ssize_t first, bint one_resu
 
 
 cdef inline vreal load_column(const char *source, Py_ssize_t vector, Py_ssize_t lanes, bint whole) noexcept nogil:
-    """`whole` is a constant of the caller: every lane holds a slice."""
+    """`whole` must be a compile-time constant: every lane holds a slice."""
     cdef const real *p = <const real *> source + vector * LANES
     return v_load(p) if whole else v_load_first(p, lanes, 0)
 
@@ -59,7 +59,7 @@ cdef inline void store_column(char *target, Py_ssize_t vector, vreal a, Py_ssize
         v_store_first(q, a, lanes)
 
 
-cdef inline void columns_max(const Panel *panel, int width, bint whole, Constants *columns) noexcept nogil:
+cdef inline void find_columns_max(const Panel *panel, int width, bint whole, Constants *columns) noexcept nogil:
     """The largest elements that are not NaN."""
     cdef const char *x
     cdef vreal top, other
@@ -77,7 +77,7 @@ cdef inline void columns_max(const Panel *panel, int width, bint whole, Constant
         columns[v].top = v_max(top, other)
 
 
-cdef inline vreal is_number_in(vreal a, vreal top) noexcept nogil:
+cdef inline vreal mark_numbers(vreal a, vreal top) noexcept nogil:
     """1 in lanes where both are finite, and 0 elsewhere."""
     return v_where_equal(v_sub(top, top), v_sub(a, a), v_set(1))
 
@@ -86,8 +86,8 @@ cdef inline bint any_lane_greater(vreal a, real than) noexcept nogil:
     return v_max_across(a) > than
 
 
-cdef inline bint all_plain(const Constants *columns, int width, real scale) noexcept nogil:
-    """is_plain, of every lane."""
+cdef inline bint are_unscaled(const Constants *columns, int width, real scale) noexcept nogil:
+    """is_unscaled, in every lane."""
     cdef vreal unequal = v_set(0)
     cdef int v
     for v in range(width):
@@ -95,68 +95,71 @@ cdef inline bint all_plain(const Constants *columns, int width, real scale) noex
     return scale == 1 and v_max_across(unequal) == 0
 
 
-cdef inline Reduced reduced_at(
-    const Panel *panel, int v, Py_ssize_t i, bint whole, Constants c, bint plain
+cdef inline Reduced reduce_column(
+    const Panel *panel, int v, Py_ssize_t i, bint whole, Constants c, bint unscaled
 ) noexcept nogil:
-    return reduced(load_column(panel.x + i * panel.x_step, v, panel.lanes, whole), c.shifts, plain)
+    return reduce_argument(load_column(panel.x + i * panel.x_step, v, panel.lanes, whole), c.shifts, unscaled)
 
 
-cdef inline vsum with_element(
+cdef inline vsum add_column_term(
     vsum s, Reduced r, const Panel *panel, int v, Py_ssize_t i, bint whole, Constants c, TermSum which
 ) noexcept nogil:
-    """Adds element i, of which r is reduced_at."""
-    cdef Exponential y = expanded(r, c.shifts)
+    """Adds element i, of which r is reduce_column."""
+    cdef Exponential y = expand(r, c.shifts)
     cdef vreal x = c.top
     if which == BELOW_TOP:
         x = load_column(panel.x + i * panel.x_step, v, panel.lanes, whole)
-    s = with_term(s, y, x, c.top, which)
+    s = add_term(s, y, x, c.top, which)
     if which == EXPONENTIALS:
         store_column(panel.out + i * panel.out_step, v, y.value, panel.lanes, whole)
     return s
 
 
-cdef inline totals column_terms(
-    const Panel *panel, int v, bint whole, Constants c, TermSum which, bint plain
+cdef inline totals sum_column_terms(
+    const Panel *panel, int v, bint whole, Constants c, TermSum which, bint unscaled
 ) noexcept nogil:
-    """The sums of the exponentials in vector v. `whole`, `which` and `plain` are constants of the caller."""
+    """The sums of the exponentials in vector v. `whole`, `which` and `unscaled` must be compile-time constants."""
     cdef vsum[MOST_LANES] terms
     cdef Py_ssize_t start = 0, end, used, i, lane
     cdef totals result = totals_start()
     cdef vsum s0, s1, s2, s3
     cdef Reduced r0, r1, r2, r3
     while start < panel.length:
-        end = start + block_at(start, panel.length)
+        end = start + count_block(start, panel.length)
         used = min(LANES, end - start)
         # Four exponentials under way at a time, in two stages, as in terms_loop.
         for lane in range(0, used, 4):
-            s0 = s1 = s2 = s3 = no_terms(which)
+            s0 = s1 = s2 = s3 = start_terms(which)
             i = start + lane
             if i + 3 < end:
-                r0 = reduced_at(panel, v, i, whole, c, plain)
-                r1 = reduced_at(panel, v, i + 1, whole, c, plain)
-                r2 = reduced_at(panel, v, i + 2, whole, c, plain)
-                r3 = reduced_at(panel, v, i + 3, whole, c, plain)
+                r0 = reduce_column(panel, v, i, whole, c, unscaled)
+                r1 = reduce_column(panel, v, i + 1, whole, c, unscaled)
+                r2 = reduce_column(panel, v, i + 2, whole, c, unscaled)
+                r3 = reduce_column(panel, v, i + 3, whole, c, unscaled)
                 while i + LANES + 3 < end:
-                    s0 = with_element(s0, r0, panel, v, i, whole, c, which)
-                    r0 = reduced_at(panel, v, i + LANES, whole, c, plain)
-                    s1 = with_element(s1, r1, panel, v, i + 1, whole, c, which)
-                    r1 = reduced_at(panel, v, i + LANES + 1, whole, c, plain)
-                    s2 = with_element(s2, r2, panel, v, i + 2, whole, c, which)
-                    r2 = reduced_at(panel, v, i + LANES + 2, whole, c, plain)
-                    s3 = with_element(s3, r3, panel, v, i + 3, whole, c, which)
-                    r3 = reduced_at(panel, v, i + LANES + 3, whole, c, plain)
+                    s0 = add_column_term(s0, r0, panel, v, i, whole, c, which)
+                    r0 = reduce_column(panel, v, i + LANES, whole, c, unscaled)
+                    s1 = add_column_term(s1, r1, panel, v, i + 1, whole, c, which)
+                    r1 = reduce_column(panel, v, i + LANES + 1, whole, c, unscaled)
+                    s2 = add_column_term(s2, r2, panel, v, i + 2, whole, c, which)
+                    r2 = reduce_column(panel, v, i + LANES + 2, whole, c, unscaled)
+                    s3 = add_column_term(s3, r3, panel, v, i + 3, whole, c, which)
+                    r3 = reduce_column(panel, v, i + LANES + 3, whole, c, unscaled)
                     i += LANES
-                s0 = with_element(s0, r0, panel, v, i, whole, c, which)
-                s1 = with_element(s1, r1, panel, v, i + 1, whole, c, which)
-                s2 = with_element(s2, r2, panel, v, i + 2, whole, c, which)
-                s3 = with_element(s3, r3, panel, v, i + 3, whole, c, which)
+                s0 = add_column_term(s0, r0, panel, v, i, whole, c, which)
+                s1 = add_column_term(s1, r1, panel, v, i + 1, whole, c, which)
+                s2 = add_column_term(s2, r2, panel, v, i + 2, whole, c, which)
+                s3 = add_column_term(s3, r3, panel, v, i + 3, whole, c, which)
                 i += LANES
             if i < end:
-                s0 = with_element(s0, reduced_at(panel, v, i, whole, c, plain), panel, v, i, whole, c, which)
+                r0 = reduce_column(panel, v, i, whole, c, unscaled)
+                s0 = add_column_term(s0, r0, panel, v, i, whole, c, which)
             if i + 1 < end:
-                s1 = with_element(s1, reduced_at(panel, v, i + 1, whole, c, plain), panel, v, i + 1, whole, c, which)
+                r1 = reduce_column(panel, v, i + 1, whole, c, unscaled)
+                s1 = add_column_term(s1, r1, panel, v, i + 1, whole, c, which)
             if i + 2 < end:
-                s2 = with_element(s2, reduced_at(panel, v, i + 2, whole, c, plain), panel, v, i + 2, whole, c, which)
+                r2 = reduce_column(panel, v, i + 2, whole, c, unscaled)
+                s2 = add_column_term(s2, r2, panel, v, i + 2, whole, c, which)
             terms[lane] = s0
             terms[lane + 1] = s1
             terms[lane + 2] = s2
@@ -172,25 +175,25 @@ cdef inline totals column_terms(
 # Functions, not inline ones: the loops are long, and several places use them.
 
 
-cdef totals whole_terms_alone(const Panel *panel, int v, const Constants *c) noexcept nogil:
-    return column_terms(panel, v, True, c[0], EXPONENTIALS_ALONE, False)
+cdef totals sum_whole_column(const Panel *panel, int v, const Constants *c) noexcept nogil:
+    return sum_column_terms(panel, v, True, c[0], EXPONENTIALS_ALONE, False)
 
 
-cdef totals partial_terms_alone(const Panel *panel, int v, const Constants *c) noexcept nogil:
-    return column_terms(panel, v, False, c[0], EXPONENTIALS_ALONE, False)
+cdef totals sum_part_column(const Panel *panel, int v, const Constants *c) noexcept nogil:
+    return sum_column_terms(panel, v, False, c[0], EXPONENTIALS_ALONE, False)
 
 
-cdef totals terms_below_top(const Panel *panel, int v, const Constants *c) noexcept nogil:
-    return column_terms(panel, v, False, c[0], BELOW_TOP, False)
+cdef totals sum_column_below_top(const Panel *panel, int v, const Constants *c) noexcept nogil:
+    return sum_column_terms(panel, v, False, c[0], BELOW_TOP, False)
 
 
-cdef inline totals terms_alone(const Panel *panel, int v, bint whole, const Constants *c) noexcept nogil:
+cdef inline totals sum_column(const Panel *panel, int v, bint whole, const Constants *c) noexcept nogil:
     if whole:
-        return whole_terms_alone(panel, v, c)
-    return partial_terms_alone(panel, v, c)
+        return sum_whole_column(panel, v, c)
+    return sum_part_column(panel, v, c)
 
 
-cdef inline void columns_finish(
+cdef inline void finish_columns(
     const Panel *panel, int width, bint whole, const Constants *columns, Operation operation, bint kept
 ) noexcept nogil:
     """The last pass: a result an element, from what is kept in out, or from x."""
@@ -208,7 +211,7 @@ cdef inline void columns_finish(
             a = load_column(x, v, panel.lanes, whole)
             if is_product(operation):
                 b = load_column(y, v, panel.lanes, whole)
-            a = result_of(a, b, &columns[v], operation, kept)
+            a = finish_element(a, b, &columns[v], operation, kept)
             if operation == LOG_SOFTMAX_VJP:
                 a = v_one_nan(a)
             store_column(out, v, a, panel.lanes, whole)
@@ -217,15 +220,15 @@ cdef inline void columns_finish(
         out += panel.out_step
 
 
-cdef bint are_plain(const Constants *columns, int width, Py_ssize_t count) noexcept nogil:
-    """Whether `plain` is 1 for the first `count` slices."""
+cdef bint are_ordinary(const Constants *columns, int width, Py_ssize_t count) noexcept nogil:
+    """Whether `ordinary` is 1 for the first `count` slices."""
     cdef Py_ssize_t lane
     cdef int v
     for v in range(width):
-        if not v_all_equal(columns[v].plain, v_set(1)):
+        if not v_all_equal(columns[v].ordinary, v_set(1)):
             # Lanes without a slice hold anything.
             for lane in range(min(LANES, count - v * LANES)):
-                if v_lane(&columns[v].plain, lane) != 1:
+                if v_lane(&columns[v].ordinary, lane) != 1:
                     return False
     return True
 
@@ -235,7 +238,7 @@ cdef inline void start_columns(
 ) noexcept nogil:
     """The first pass: the largest elements, and the shifts that follow from them."""
     cdef int v
-    columns_max(panel, width, whole, columns)
+    find_columns_max(panel, width, whole, columns)
     for v in range(width):
         columns[v].scale = scale
-        columns[v].shifts = shifts_to(columns[v].top, scale)
+        columns[v].shifts = find_shifts(columns[v].top, scale)

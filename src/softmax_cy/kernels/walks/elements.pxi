@@ -6,12 +6,12 @@ cdef enum:
     CONVERTED_AT_ONCE = 64  # elements
 
 
-cdef inline bint contiguous(const Elements *elements) noexcept nogil:
+cdef inline bint are_contiguous(const Elements *elements) noexcept nogil:
     """Reals side by side."""
     return elements.kind == KIND_REAL and elements.ndim == 1 and elements.strides[0] == <Py_ssize_t> sizeof(real)
 
 
-cdef inline Elements reals(Py_ssize_t length, Py_ssize_t stride) noexcept nogil:
+cdef inline Elements describe_reals(Py_ssize_t length, Py_ssize_t stride) noexcept nogil:
     """The elements of a slice in scratch."""
     cdef Elements elements
     elements.kind = KIND_REAL
@@ -21,7 +21,7 @@ cdef inline Elements reals(Py_ssize_t length, Py_ssize_t stride) noexcept nogil:
     return elements
 
 
-cdef inline Py_ssize_t run_at(const Elements *elements, Py_ssize_t index, Py_ssize_t *offset) noexcept nogil:
+cdef inline Py_ssize_t find_run(const Elements *elements, Py_ssize_t index, Py_ssize_t *offset) noexcept nogil:
     """Where element `index` lies, and how many there are from it to the end of the last axis."""
     cdef int last = elements.ndim - 1, d
     cdef Py_ssize_t position = index, rest = index
@@ -39,7 +39,7 @@ cdef inline Py_ssize_t run_at(const Elements *elements, Py_ssize_t index, Py_ssi
 cdef inline void copy_elements(
     const char *source, Py_ssize_t source_step, char *target, Py_ssize_t target_step, Py_ssize_t count, size_t size
 ) noexcept nogil:
-    """`size` is a constant of the caller: each element is one move."""
+    """`size` must be a compile-time constant: each element is one move."""
     cdef Py_ssize_t i
     if source_step == <Py_ssize_t> size and target_step == <Py_ssize_t> size:
         memcpy(target, source, count * size)
@@ -55,7 +55,7 @@ cdef inline void gather_raw(
     cdef Py_ssize_t step = elements.strides[elements.ndim - 1]
     cdef Py_ssize_t done = 0, run, offset
     while done < count:
-        run = min(run_at(elements, start + done, &offset), count - done)
+        run = min(find_run(elements, start + done, &offset), count - done)
         copy_elements(slice_ + offset, step, scratch + done * <Py_ssize_t> size, size, run, size)
         done += run
 
@@ -96,9 +96,9 @@ cdef inline void gather(
         gather_converted(slice_, elements, start, count, scratch)
 
 
-cdef inline real real_element(const char *slice_, const Elements *elements, Py_ssize_t i) noexcept nogil:
+cdef inline real read_element(const char *slice_, const Elements *elements, Py_ssize_t i) noexcept nogil:
     cdef real value
-    if contiguous(elements):
+    if are_contiguous(elements):
         memcpy(&value, slice_ + i * <Py_ssize_t> sizeof(real), sizeof(real))
     else:
         gather(slice_, elements, i, 1, <char *> &value)
@@ -112,7 +112,7 @@ cdef inline void scatter_raw(
     cdef Py_ssize_t step = elements.strides[elements.ndim - 1]
     cdef Py_ssize_t done = 0, run, offset
     while done < count:
-        run = min(run_at(elements, start + done, &offset), count - done)
+        run = min(find_run(elements, start + done, &offset), count - done)
         copy_elements(scratch + done * scratch_step, scratch_step, slice_ + offset, step, run, size)
         done += run
 

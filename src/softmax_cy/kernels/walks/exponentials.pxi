@@ -6,12 +6,12 @@ cdef enum TermSum:
     BELOW_TOP               # without that of the largest element: logarithm.pxi
 
 
-cdef inline vsum no_terms(TermSum which) noexcept nogil:
+cdef inline vsum start_terms(TermSum which) noexcept nogil:
     # Terms that are small beside SEED would all be lost to it.
     return signed_start() if which == BELOW_TOP else vsum_start()
 
 
-cdef inline vsum with_term(vsum terms, Exponential e, vreal x, vreal top, TermSum which) noexcept nogil:
+cdef inline vsum add_term(vsum terms, Exponential e, vreal x, vreal top, TermSum which) noexcept nogil:
     if which == BELOW_TOP:
         e.value = v_where_unequal(x, top, e.value)
         e.power = v_where_unequal(x, top, e.power)
@@ -22,8 +22,8 @@ cdef inline vsum with_term(vsum terms, Exponential e, vreal x, vreal top, TermSu
 cdef inline vsum expand_and_add(
     vsum terms, Reduced r, const real *x, Shifts shifts, vreal top, real *e, TermSum which
 ) noexcept nogil:
-    cdef Exponential y = expanded(r, shifts)
-    terms = with_term(terms, y, v_load(x), top, which)
+    cdef Exponential y = expand(r, shifts)
+    terms = add_term(terms, y, v_load(x), top, which)
     if which == EXPONENTIALS:
         v_store(e, y.value)     # maybe over x
     return terms
@@ -45,7 +45,7 @@ cdef inline vsum add_terms(
     cdef real *q = <real *> e
     cdef Shifts shifts = shifts_[0]
     cdef vreal top = v_set(top_), rest
-    cdef vsum s = no_terms(which)
+    cdef vsum s = start_terms(which)
     cdef Reduced a, b, c, d
     cdef Exponential y
     cdef Py_ssize_t i = 0
@@ -53,23 +53,23 @@ cdef inline vsum add_terms(
     if count >= 4 * LANES:
         # An exponential is one long chain of dependent operations. Four are under way at a time, each in two stages,
         # and the first stage of the next four fills the waits in the second of these.
-        a = reduced(v_load(p), shifts, unscaled)
-        b = reduced(v_load(p + LANES), shifts, unscaled)
-        c = reduced(v_load(p + 2 * LANES), shifts, unscaled)
-        d = reduced(v_load(p + 3 * LANES), shifts, unscaled)
+        a = reduce_argument(v_load(p), shifts, unscaled)
+        b = reduce_argument(v_load(p + LANES), shifts, unscaled)
+        c = reduce_argument(v_load(p + 2 * LANES), shifts, unscaled)
+        d = reduce_argument(v_load(p + 3 * LANES), shifts, unscaled)
         while i + 8 * LANES <= count:
             for k in range(4):
                 prefetch(<const real *> ahead.x + i + k * LANES)
                 if ahead.out != NULL:
                     prefetch_to_write(<real *> ahead.out + i + k * LANES)
             s = expand_and_add(s, a, p + i, shifts, top, q + i, which)
-            a = reduced(v_load(p + i + 4 * LANES), shifts, unscaled)
+            a = reduce_argument(v_load(p + i + 4 * LANES), shifts, unscaled)
             s = expand_and_add(s, b, p + i + LANES, shifts, top, q + i + LANES, which)
-            b = reduced(v_load(p + i + 5 * LANES), shifts, unscaled)
+            b = reduce_argument(v_load(p + i + 5 * LANES), shifts, unscaled)
             s = expand_and_add(s, c, p + i + 2 * LANES, shifts, top, q + i + 2 * LANES, which)
-            c = reduced(v_load(p + i + 6 * LANES), shifts, unscaled)
+            c = reduce_argument(v_load(p + i + 6 * LANES), shifts, unscaled)
             s = expand_and_add(s, d, p + i + 3 * LANES, shifts, top, q + i + 3 * LANES, which)
-            d = reduced(v_load(p + i + 7 * LANES), shifts, unscaled)
+            d = reduce_argument(v_load(p + i + 7 * LANES), shifts, unscaled)
             i += 4 * LANES
         s = expand_and_add(s, a, p + i, shifts, top, q + i, which)
         s = expand_and_add(s, b, p + i + LANES, shifts, top, q + i + LANES, which)
@@ -77,15 +77,15 @@ cdef inline vsum add_terms(
         s = expand_and_add(s, d, p + i + 3 * LANES, shifts, top, q + i + 3 * LANES, which)
         i += 4 * LANES
     while i + LANES <= count:
-        s = expand_and_add(s, reduced(v_load(p + i), shifts, unscaled), p + i, shifts, top, q + i, which)
+        s = expand_and_add(s, reduce_argument(v_load(p + i), shifts, unscaled), p + i, shifts, top, q + i, which)
         i += LANES
     if i < count:
         # base fills the rest: exp(base - base) has nothing that could overflow.
         rest = v_load_first(p + i, count - i, v_first(shifts.base))
-        y = first_of(expanded(reduced(rest, shifts, unscaled), shifts), count - i)
+        y = mask_tail(expand(reduce_argument(rest, shifts, unscaled), shifts), count - i)
         if which == EXPONENTIALS:
             v_store_first(q + i, y.value, count - i)
-        s = with_term(s, y, rest, top, which)
+        s = add_term(s, y, rest, top, which)
     return s
 
 
@@ -136,11 +136,11 @@ cdef total sum_below_top(const char *x, Py_ssize_t count, const Shifts *shifts, 
     return signed_total(add_block(x, NULL, count, shifts, top, BELOW_TOP, look_ahead(x, count)))
 
 
-cdef inline char *room_for_exponentials(const Slice *s) noexcept nogil:
+cdef inline char *find_room_for_exponentials(const Slice *s) noexcept nogil:
     """`out`, or NULL where it cannot hold them."""
-    return s.out if s.keep == NULL and contiguous(s.all.out_elements) else NULL
+    return s.out if s.keep == NULL and are_contiguous(s.all.out_elements) else NULL
 
 
-cdef inline char *room_beside_logits(const Slice *s) noexcept nogil:
+cdef inline char *find_room_beside_logits(const Slice *s) noexcept nogil:
     """The gradient, where it can hold the exponentials while the logits may be needed again; else NULL."""
-    return room_for_exponentials(s) if s.out != NULL and s.out != s.x else NULL
+    return find_room_for_exponentials(s) if s.out != NULL and s.out != s.x else NULL

@@ -57,7 +57,7 @@ cdef void walk_gathered(const Slices *slices, SlicesKernel kernel, bint one_resu
     cdef Py_ssize_t most = room // row
     cdef Py_ssize_t first = 0, i
     cdef real[RESULTS_AT_ONCE] results
-    cdef Elements elements = reals(slices.length, sizeof(real))
+    cdef Elements elements = describe_reals(slices.length, sizeof(real))
     cdef Slices rows = slices[0]
     rows.x_elements = rows.y_elements = rows.out_elements = &elements
     rows.x_next = rows.y_next = rows.out_next = row

@@ -24,9 +24,9 @@ cdef inline void start_group(Group *group, const Slices *slices, Py_ssize_t firs
     if group.count == 0:
         return
     for i in range(group.count):
-        maxima[i] = block_maxima(group.x + i * slices.x_next, slices.length, -INFINITY)
+        maxima[i] = find_block_maxima(group.x + i * slices.x_next, slices.length, -INFINITY)
     for i in range(group.count, LANES):
         maxima[i] = v_set(0)
     tops = v_max_across_each(maxima, group.count)
     v_store(group.tops, tops)
-    group.shifts = shifts_to(tops, slices.scale)
+    group.shifts = find_shifts(tops, slices.scale)

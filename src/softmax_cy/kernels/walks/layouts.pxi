@@ -2,7 +2,7 @@
 
 cdef inline bint are_blocks(const Slices *slices) noexcept nogil:
     """Contiguous slices of at most one block."""
-    return slices.keep == NULL and slices.length <= block_length() and contiguous(slices.x_elements)
+    return slices.keep == NULL and slices.length <= block_length() and are_contiguous(slices.x_elements)
 
 
 cdef inline bint side_by_side(const Elements *elements, Py_ssize_t next_) noexcept nogil:
@@ -23,7 +23,7 @@ cdef inline bint are_columns(const Slices *slices, bint one_result) noexcept nog
 cdef inline bint are_rows(const Slices *slices, bint one_result) noexcept nogil:
     """Slices of reals side by side; `one_result` a slice, not an element."""
     return (
-        slices.keep == NULL and contiguous(slices.x_elements)
-        and (slices.out_elements.kind == KIND_REAL if one_result else contiguous(slices.out_elements))
-        and (slices.y == NULL or contiguous(slices.y_elements))
+        slices.keep == NULL and are_contiguous(slices.x_elements)
+        and (slices.out_elements.kind == KIND_REAL if one_result else are_contiguous(slices.out_elements))
+        and (slices.y == NULL or are_contiguous(slices.y_elements))
     )

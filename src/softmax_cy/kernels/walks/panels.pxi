@@ -9,7 +9,7 @@ cdef struct Walk:
     SlicesKernel kernel         # the whole operation: for slices that were gathered as rows
     Py_ssize_t longest_tile     # rows of up to so many elements are turned into columns
     bint one_result             # a slice, not an element
-    # Slices side by side, `width` vectors of them or a part of one. False: those whose `plain` is 0 are not done.
+    # Slices side by side, `width` vectors of them or a part of one. False: those whose `ordinary` is 0 are not done.
     PanelKernel whole_panel
     PanelKernel part_panel      # NULL: none of them is done
     SliceKernel after_panel     # does such a slice. Its result is written already, maybe over its input, or nothing is
@@ -21,14 +21,14 @@ cdef void walk_panel(
     const Slices *slices, Py_ssize_t first, int width, bint whole, const Walk *walk
 ) noexcept nogil:
     """The slices of `width` vectors, from slice `first` on, and then again those out of the ordinary."""
-    cdef Panel panel = panel_at(slices, first, walk.one_result)
+    cdef Panel panel = take_panel(slices, first, walk.one_result)
     cdef PanelKernel kernel = walk.whole_panel if whole else walk.part_panel
     cdef Constants[PANEL] columns
     cdef Py_ssize_t lane
     if kernel != NULL and kernel(&panel, width, columns, slices.scale):
         return
     for lane in range(min(panel.slices, width * LANES)):
-        if kernel == NULL or v_lane(&columns[lane // LANES].plain, lane % LANES) == 0:
+        if kernel == NULL or v_lane(&columns[lane // LANES].ordinary, lane % LANES) == 0:
             walk.after_panel(slices, first + lane, thread_buffer(SPARE_BUFFER))
 
 
@@ -46,5 +46,5 @@ cdef void walk_panels(const Slices *slices, const Walk *walk) noexcept nogil:
 
 cdef void fill_with_nan(const Slices *slices, Py_ssize_t i, char *scratch) noexcept nogil:
     """What is left to do after a panel: whoever has no finite sum is NaN."""
-    cdef Slice s = slice_at(slices, i)
+    cdef Slice s = take_slice(slices, i)
     deliver_value(&s, 0, slices.length, scratch, NAN, 0)

@@ -88,7 +88,7 @@ cdef void walk_tiles(const Slices *slices, char *scratch, const Walk *walk) noex
     while first < slices.count:
         width = <int> min((slices.count - first + LANES - 1) // LANES, widest)
         tile.count = min(slices.count - first, width * LANES)
-        elements = reals(length, width * LANES * <Py_ssize_t> sizeof(real))
+        elements = describe_reals(length, width * LANES * <Py_ssize_t> sizeof(real))
         fill_tile(slices.x + first * slices.x_next, slices.x_next, slices.x_elements, &tile, x, of_rows)
         if slices.y != NULL:
             fill_tile(slices.y + first * slices.y_next, slices.y_next, slices.y_elements, &tile, y, of_rows)
