@@ -119,8 +119,10 @@ def test_the_wheel_holds_what_embedders_need_and_no_generated_code(built):
         "include/softmax_cy.h",
         "kernels/table.pxd",
         "kernels/kinds.h",
+        "plain.pyi",
     ):
         assert f"softmax_cy/{name}" in names
+    assert any(name.startswith("softmax_cy/plain.") and name.endswith(".so") for name in names)
     examples = {
         f"softmax_cy/{path.relative_to(PACKAGE)}"
         for path in (PACKAGE / "examples").rglob("*.*")
