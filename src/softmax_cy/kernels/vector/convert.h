@@ -71,9 +71,11 @@ INLINE void floats_from_halves(const char *from, char *to) {
 INLINE void floats_from_bfloats(const char *from, char *to) {
 #if defined(__AVX512BW__)
     /* Every number twice, and zeros in the place of the first. */
+    /* clang-format off */
     static const uint16_t twice[32] __attribute__((aligned(64))) = {
         0, 0, 1, 1, 2,  2,  3,  3,  4,  4,  5,  5,  6,  6,  7,  7,
         8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15};
+    /* clang-format on */
     __m512i bfloats = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)from));
     _mm512_storeu_si512(to, _mm512_maskz_permutexvar_epi16(0xaaaaaaaa, _mm512_load_si512(twice), bfloats));
 #elif defined(__AVX2__)
@@ -117,9 +119,11 @@ INLINE __m512i sixteen_to_bfloat(const char *from) {
 }
 
 INLINE void bfloats_from_floats(const char *from, char *to) {
+    /* clang-format off */
     static const uint16_t upper_halves[32] __attribute__((aligned(64))) = {
         1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
         33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+    /* clang-format on */
     __m512i low = sixteen_to_bfloat(from), high = sixteen_to_bfloat(from + 4 * CHUNK);
     _mm512_storeu_si512(to, _mm512_permutex2var_epi16(low, _mm512_load_si512(upper_halves), high));
 }
@@ -149,42 +153,42 @@ INLINE void bfloats_from_floats(const char *from, char *to) {
 #endif
 
 /* Reads and writes AT_ONCE elements, or as many as are left: no byte beyond them. CONVERT(from, to) takes so many. */
-#define EACH_CHUNK(AT_ONCE, FROM_BYTES, TO_BYTES, CONVERT)                                                            \
-    for (ptrdiff_t i = 0; i < count; i += (AT_ONCE)) {                                                                \
-        if (count - i >= (AT_ONCE)) {                                                                                 \
-            CONVERT(from + i * (FROM_BYTES), to + i * (TO_BYTES));                                                    \
-        } else {                                                                                                      \
-            char before[(AT_ONCE) * (FROM_BYTES)] = {0}, after[(AT_ONCE) * (TO_BYTES)];                               \
-            memcpy(before, from + i * (FROM_BYTES), (size_t)(count - i) * (FROM_BYTES));                              \
-            CONVERT(before, after);                                                                                   \
-            memcpy(to + i * (TO_BYTES), after, (size_t)(count - i) * (TO_BYTES));                                     \
-        }                                                                                                             \
-    }                                                                                                                 \
+#define EACH_CHUNK(AT_ONCE, FROM_BYTES, TO_BYTES, CONVERT)                                                             \
+    for (ptrdiff_t i = 0; i < count; i += (AT_ONCE)) {                                                                 \
+        if (count - i >= (AT_ONCE)) {                                                                                  \
+            CONVERT(from + i * (FROM_BYTES), to + i * (TO_BYTES));                                                     \
+        } else {                                                                                                       \
+            char before[(AT_ONCE) * (FROM_BYTES)] = {0}, after[(AT_ONCE) * (TO_BYTES)];                                \
+            memcpy(before, from + i * (FROM_BYTES), (size_t)(count - i) * (FROM_BYTES));                               \
+            CONVERT(before, after);                                                                                    \
+            memcpy(to + i * (TO_BYTES), after, (size_t)(count - i) * (TO_BYTES));                                      \
+        }                                                                                                              \
+    }                                                                                                                  \
     return;
 
 #if SOFTMAX_CY_REAL_BITS == 32
 #define REALS_FROM(KIND) EACH_CHUNK(CHUNK, 2, 4, floats_from_##KIND)
 #else
-#define DOUBLES_FROM(NAME, CONVERT)                                                                               \
-    INLINE void NAME(const char *from, char *to) {                                                                    \
-        float floats[CHUNK];                                                                                          \
-        double wide[CHUNK];                                                                                           \
-        CONVERT(from, (char *)floats);                                                                                \
-        for (int j = 0; j < CHUNK; j++)                                                                               \
-            wide[j] = floats[j];                                                                                      \
-        memcpy(to, wide, sizeof wide);                                                                                \
+#define DOUBLES_FROM(NAME, CONVERT)                                                                                    \
+    INLINE void NAME(const char *from, char *to) {                                                                     \
+        float floats[CHUNK];                                                                                           \
+        double wide[CHUNK];                                                                                            \
+        CONVERT(from, (char *)floats);                                                                                 \
+        for (int j = 0; j < CHUNK; j++)                                                                                \
+            wide[j] = floats[j];                                                                                       \
+        memcpy(to, wide, sizeof wide);                                                                                 \
     }
 DOUBLES_FROM(doubles_from_halves, floats_from_halves)
 DOUBLES_FROM(doubles_from_bfloats, floats_from_bfloats)
 #define REALS_FROM(KIND) EACH_CHUNK(CHUNK, 2, 8, doubles_from_##KIND)
 #endif
-#define NUMBERS_FROM(TYPE, TRUTH)                                                                                     \
-    for (ptrdiff_t i = 0; i < count; i++) {                                                                           \
-        TYPE number;                                                                                                  \
-        memcpy(&number, from + i * (ptrdiff_t)sizeof number, sizeof number);                                          \
-        real converted = (real)(TRUTH number);                                                                        \
-        memcpy(to + i * (ptrdiff_t)sizeof converted, &converted, sizeof converted);                                   \
-    }                                                                                                                 \
+#define NUMBERS_FROM(TYPE, TRUTH)                                                                                      \
+    for (ptrdiff_t i = 0; i < count; i++) {                                                                            \
+        TYPE number;                                                                                                   \
+        memcpy(&number, from + i * (ptrdiff_t)sizeof number, sizeof number);                                           \
+        real converted = (real)(TRUTH number);                                                                         \
+        memcpy(to + i * (ptrdiff_t)sizeof converted, &converted, sizeof converted);                                    \
+    }                                                                                                                  \
     return;
 
 /* `count` elements side by side, in the byte order of the machine, to reals. */
@@ -224,10 +228,10 @@ static real widen_to_max(const char *restrict from, int kind, char *restrict to,
     vreal tops = v_set(top);
     ptrdiff_t done = 0;
 #if SOFTMAX_CY_REAL_BITS == 32
-#define EACH_WHOLE_CHUNK(CONVERT)                                                                                     \
-    for (; done + CHUNK <= count; done += CHUNK) {                                                                    \
-        CONVERT(from + done * 2, to + done * 4);                                                                      \
-        tops = v_max(v_load(to + done * 4), tops);                                                                    \
+#define EACH_WHOLE_CHUNK(CONVERT)                                                                                      \
+    for (; done + CHUNK <= count; done += CHUNK) {                                                                     \
+        CONVERT(from + done * 2, to + done * 4);                                                                       \
+        tops = v_max(v_load(to + done * 4), tops);                                                                     \
     }
     if (kind == KIND_FLOAT16) {
         EACH_WHOLE_CHUNK(floats_from_halves)

@@ -74,7 +74,9 @@ typedef struct {
 
 /* Runs STATEMENT once a part with the constant P counting up. Written out, so that no pass of the compiler has to
  * unroll a loop before it may keep the parts in registers. */
+/* clang-format off */
 #define WITH_P(N, STATEMENT) { enum { P = N }; STATEMENT; }
+/* clang-format on */
 #if PARTS == 1
 #define EACH_PART(STATEMENT) WITH_P(0, STATEMENT)
 #elif PARTS == 2
@@ -182,9 +184,7 @@ INLINE vreal v_load(const void *from) {
     return r;
 }
 
-INLINE void v_store(void *to, vreal a) {
-    EACH_PART(memcpy((char *)to + P * sizeof(part), &a.part[P], sizeof(part)))
-}
+INLINE void v_store(void *to, vreal a) { EACH_PART(memcpy((char *)to + P * sizeof(part), &a.part[P], sizeof(part))) }
 
 /* Writes past the caches, for results that are larger than they are. `to` is a multiple of VREAL_BYTES; v_stream_end
  * comes before anybody else may read. */
@@ -410,9 +410,9 @@ INLINE vreal v_load_first(const void *from, ptrdiff_t count, real fill) {
     r.part[0] = X86(mask_loadu)(v_set(fill).part[0], (uint16_t)((1u << count) - 1), from);
 #elif SOFTMAX_CY_VECTOR_BYTES == 32 && defined(__AVX2__)
     const real *start = (const real *)from;
-    EACH_PART(r.part[P] = part_select(part_mask(count, P),
-                                      X86(maskload)(start + P * PART_LANES, (__m256i)part_mask(count, P)),
-                                      v_set(fill).part[P]))
+    EACH_PART(r.part[P] =
+                  part_select(part_mask(count, P), X86(maskload)(start + P * PART_LANES, (__m256i)part_mask(count, P)),
+                              v_set(fill).part[P]))
 #else
     real lanes[VREAL_BYTES / sizeof(real)];
     for (ptrdiff_t j = 0; j < LANES; j++)

@@ -41,16 +41,16 @@ INLINE vsum vsum_add(vsum s, vreal term, vreal a, vreal b) {
 }
 
 /* SUM = A + B rounded, ERROR = A + B - SUM exactly, whichever is larger (Knuth's TwoSum); scalars and vectors. */
-#define TWO_SUM(TYPE, SUM, ERROR, A, B)                                                                               \
-    TYPE SUM = (A) + (B), SUM##_b = SUM - (A);                                                                        \
+#define TWO_SUM(TYPE, SUM, ERROR, A, B)                                                                                \
+    TYPE SUM = (A) + (B), SUM##_b = SUM - (A);                                                                         \
     TYPE ERROR = ((A) - (SUM - SUM##_b)) + ((B) - SUM##_b)
 
 /* ERROR = A * B - PRODUCT exactly, for PRODUCT = A * B rounded, without fma: Dekker's product over Veltkamp's split. */
-#define DEKKER_PRODUCT_ERROR(TYPE, SPLITTER, ERROR, A, B, PRODUCT)                                                    \
-    TYPE ERROR##_sa = SPLITTER * (A), ERROR##_sb = SPLITTER * (B);                                                    \
-    TYPE ERROR##_ah = ERROR##_sa - (ERROR##_sa - (A)), ERROR##_bh = ERROR##_sb - (ERROR##_sb - (B));                  \
-    TYPE ERROR##_al = (A) - ERROR##_ah, ERROR##_bl = (B) - ERROR##_bh;                                                \
-    TYPE ERROR = ((ERROR##_ah * ERROR##_bh - (PRODUCT)) + ERROR##_ah * ERROR##_bl + ERROR##_al * ERROR##_bh) +        \
+#define DEKKER_PRODUCT_ERROR(TYPE, SPLITTER, ERROR, A, B, PRODUCT)                                                     \
+    TYPE ERROR##_sa = SPLITTER * (A), ERROR##_sb = SPLITTER * (B);                                                     \
+    TYPE ERROR##_ah = ERROR##_sa - (ERROR##_sa - (A)), ERROR##_bh = ERROR##_sb - (ERROR##_sb - (B));                   \
+    TYPE ERROR##_al = (A) - ERROR##_ah, ERROR##_bl = (B) - ERROR##_bh;                                                 \
+    TYPE ERROR = ((ERROR##_ah * ERROR##_bh - (PRODUCT)) + ERROR##_ah * ERROR##_bl + ERROR##_al * ERROR##_bh) +         \
                  ERROR##_al * ERROR##_bl
 
 /* a * b - product, where product is a * b rounded. */
@@ -403,7 +403,8 @@ INLINE void log1p_of_doubles(doubles *t_hi, doubles *t_lo) {
     TWO_SUM(doubles, bottom, bottom_error, top, 2.0);
     bottom_error += top_lo;
     doubles s = top / bottom, product = s * bottom;
-    doubles s_lo = (((top - product) - doubles_product_error(s, bottom, product)) + (top_lo - s * bottom_error)) / bottom;
+    doubles s_lo =
+        (((top - product) - doubles_product_error(s, bottom, product)) + (top_lo - s * bottom_error)) / bottom;
     doubles q = s * s, series = {0};
     for (int j = 23; j > 1; j -= 2)
         series = q * (series + 1.0 / j);
