@@ -20,6 +20,9 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+sys.path.insert(0, str(Path(__file__).parent / "tools"))
+import write_capi
+
 X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 
 # What a variant adds to the compiler's flags. Plainest first; each -mNAME is also what the CPU must offer to run it.
@@ -162,6 +165,7 @@ def extensions():
     return face + [kernel_extension(dtype, variant) for variant in VARIANTS for dtype in BITS]
 
 
+write_capi.write()
 setup(
     ext_modules=cythonize(
         extensions(),
