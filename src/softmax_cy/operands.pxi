@@ -125,6 +125,7 @@ cdef inline bint is_nested(const Operand *operand, Py_ssize_t size) noexcept nog
     cdef int d
     for d in range(operand.ndim - 1, -1, -1):
         if operand.counts[d] > 1:
+            # abs_() would be the same, but gcc makes every function longer with it: this is in all of them.
             stride = operand.strides[d] if operand.strides[d] >= 0 else -operand.strides[d]
             if stride < extent:
                 return False
