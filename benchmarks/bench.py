@@ -81,11 +81,16 @@ def commit_hash(name: str) -> str:
     return done.stdout.strip()
 
 
-def benchmarks() -> Iterator[tuple[str, list[list[str]]]]:
-    """Every benchmark that asv finds, with its parameters as asv writes them."""
+def discovered() -> Iterator[object]:
+    """Find every benchmark as asv finds it."""
     from asv_runner.discovery import disc_benchmarks
 
-    for benchmark in disc_benchmarks(str(ROOT / "benchmarks")):
+    return disc_benchmarks(str(ROOT / "benchmarks"))
+
+
+def benchmarks() -> Iterator[tuple[str, list[list[str]]]]:
+    """Name every benchmark, with its parameters as asv writes them."""
+    for benchmark in discovered():
         yield benchmark.name, benchmark.params
 
 
