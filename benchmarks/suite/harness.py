@@ -162,9 +162,9 @@ class LeanBuffers(Buffers):
 
 
 def backends_of(operation: str) -> tuple[str, ...]:
-    """Name the backends of an operation: three have a place in every grid, the others where they compute it."""
-    others = (SCIPY, PLAIN_CYTHON)
-    return (OURS, NUMPY, TORCH, *(name for name in others if hasattr(KINDS.get(name), operation)))
+    """Name the backends that compute an operation, softmax_cy first."""
+    others = (NUMPY, TORCH, SCIPY, PLAIN_CYTHON)
+    return (OURS, *(name for name in others if hasattr(KINDS.get(name), operation)))
 
 
 @cache
