@@ -38,10 +38,11 @@ demo: $(VENV)/installed $(VENV)/demo-requirements  ## the article's walk, then h
 test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every variant that runs here, doctests, linters
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/installed $(VENV)/test-requirements  ## ruff, cython-lint, and the types against the built module
+lint: $(VENV)/installed $(VENV)/test-requirements  ## ruff, cython-lint, clang-format, and the types against the built module
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/cython-lint src
+	find src tests -name '*.[ch]' -o -name '*.[ch]pp' | xargs $(BIN)/clang-format --dry-run -Werror
 	cd build && ../$(BIN)/python -m mypy.stubtest softmax_cy --ignore-missing-stub --mypy-config-file ../pyproject.toml
 
 # The library with the checks of a sanitizer built in, for the rules that run under one.

@@ -20,6 +20,9 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+sys.path.insert(0, str(Path(__file__).parent / "tools"))
+import write_capi
+
 X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 
 # What a variant adds to the compiler's flags. Plainest first; each -mNAME is also what the CPU must offer to run it.
@@ -115,7 +118,7 @@ def kernel_extension(dtype, variant):
         f"softmax_cy.kernels._{dtype}_{variant}",
         [str(KERNELS / f"_{dtype}_{variant}.pyx")],
         include_dirs=[str(KERNELS)],
-        depends=[str(path) for pattern in ("*.h", "*.pxi") for path in sorted(KERNELS.glob(pattern))],
+        depends=[str(path) for pattern in ("*.h", "*.pxi") for path in sorted(KERNELS.rglob(pattern))],
         define_macros=[
             ("SOFTMAX_CY_REAL_BITS", BITS[dtype]),
             ("CYTHON_INLINE", ALWAYS_INLINE),
@@ -162,6 +165,7 @@ def extensions():
     return face + [kernel_extension(dtype, variant) for variant in VARIANTS for dtype in BITS]
 
 
+write_capi.write()
 setup(
     ext_modules=cythonize(
         extensions(),

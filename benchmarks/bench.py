@@ -1,9 +1,9 @@
-"""The verbs around asv: a quick look at this tree, and two commits against each other.
+"""Commands around asv: take a quick look at this tree, or compare two commits.
 
     python -m benchmarks.bench quick
     python -m benchmarks.bench compare BASE [HEAD]
 
-asv measures; this chooses what, and judges what came of it.
+asv measures. This module chooses what it measures, and judges the results.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from pathlib import Path
 
 from benchmarks import compare, dashboard, results
 
-ROOT = Path(__file__).parents[1]
+ROOT = results.ROOT
 CONFIGURATION = ROOT / "asv.conf.json"
-QUICK = ROOT / ".asv" / "quick"
 COMPARED = ROOT / ".asv" / "compared"
 
 QUICK_SHAPES = ("32x1000",)  # besides the first of each benchmark
@@ -32,13 +31,13 @@ MILLISECOND = 1e-3
 
 
 def configuration() -> dict:
-    """asv's, without its comments."""
+    """Read the configuration of asv, without its comments."""
     lines = CONFIGURATION.read_text().splitlines()
     return json.loads("\n".join(line for line in lines if not line.strip().startswith("//")))
 
 
 def with_results_in(folder: Path) -> Path:
-    """A copy of the configuration whose results go elsewhere; asv takes paths from where the copy lies."""
+    """Copy the configuration, with another folder for results. asv takes paths relative to the copy."""
     settings = configuration()
     for name in ("repo", "benchmark_dir", "env_dir", "html_dir"):
         settings[name] = str((ROOT / settings[name]).resolve())
@@ -50,13 +49,13 @@ def with_results_in(folder: Path) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """With what the configuration sets: asv leaves that out for an environment that it did not make."""
+    """Return the environment with what the configuration sets. asv sets it only in environments that it made."""
     settings = configuration()["matrix"]["env_nobuild"]
     return {**os.environ, **{name: values[0] for name, values in settings.items()}}
 
 
 def asv(*arguments: str, config: Path, log: Path | None = None) -> int:
-    """Run it, and return its exit code; what it prints goes into the file, and is shown if it fails."""
+    """Run asv and return its exit code. Its output goes into the log file, and is shown if it fails."""
     command, *rest = arguments
     whole = [sys.executable, "-m", "asv", command, "--config", str(config), *rest]
     if log is None:
@@ -69,28 +68,33 @@ def asv(*arguments: str, config: Path, log: Path | None = None) -> int:
 
 
 def introduce_machine() -> None:
-    """When asv meets a machine first it asks questions, which nobody may be there to answer."""
+    """Tell asv about this machine. On a new machine it would ask questions, and nobody may be there to answer."""
     subprocess.run([sys.executable, "-m", "asv", "machine", "--yes"], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
 
 
 def commit_hash(name: str) -> str:
-    """In full."""
+    """Return the full hash of a commit."""
     done = subprocess.run(["git", "rev-parse", f"{name}^0"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{name}: no such commit")
     return done.stdout.strip()
 
 
-def benchmarks() -> Iterator[tuple[str, list[list[str]]]]:
-    """Every benchmark that asv finds, with its parameters as asv writes them."""
+def discovered() -> Iterator[object]:
+    """Find every benchmark as asv finds it."""
     from asv_runner.discovery import disc_benchmarks
 
-    for benchmark in disc_benchmarks(str(ROOT / "benchmarks")):
+    return disc_benchmarks(str(ROOT / "benchmarks"))
+
+
+def benchmarks() -> Iterator[tuple[str, list[list[str]]]]:
+    """Name every benchmark, with its parameters as asv writes them."""
+    for benchmark in discovered():
         yield benchmark.name, benchmark.params
 
 
 def quick_selection(found: Iterable[tuple[str, list[list[str]]]]) -> list[str]:
-    """Of each benchmark the first shape and dtype, and some other shape, with all peers: as patterns for asv."""
+    """Select the first shape and dtype of each benchmark, and some other shape, with all peers: as patterns for asv."""
     patterns = []
     for name, (*params, backends) in ((name, params or [[]]) for name, params in found):
         chosen = [values[:1] for values in params]
@@ -105,10 +109,10 @@ def quick_selection(found: Iterable[tuple[str, list[list[str]]]]) -> list[str]:
 
 
 def quick() -> int:
-    """The installed build, in about a minute: that everything runs and measures something, not how fast it is."""
+    """Measure the installed build for about a minute. It shows that everything runs, not how fast it is."""
     introduce_machine()
-    shutil.rmtree(QUICK, ignore_errors=True)
-    config = with_results_in(QUICK)
+    shutil.rmtree(results.QUICK, ignore_errors=True)
+    config = with_results_in(results.QUICK)
     code = asv("check", "--python=same", config=config)
     if code:
         return code
@@ -117,15 +121,16 @@ def quick() -> int:
         options += ["--attribute", attribute]
     for pattern in quick_selection(benchmarks()):
         options += ["--bench", pattern]
-    code = asv("run", *options, config=config, log=QUICK / "asv.log")
-    runs = results.load(QUICK / "results")
+    code = asv("run", *options, config=config, log=results.QUICK / "asv.log")
+    runs = results.load(results.quick())
     for line in (*standing(runs), *(faults := list(what_is_wrong(runs)))):
         print(line)
+    print("`make report` shows these results on a page")
     return code or (1 if faults else 0)
 
 
 def standing(runs: Iterable[results.Run]) -> Iterator[str]:
-    """How often as long the others take, case by case; no more than a first look."""
+    """Say how many times as long the others take, case by case. This is no more than a first look."""
     for run in runs:
         for name, times in dashboard.cases(run).items():
             ours = times.pop(dashboard.OURS)
@@ -135,7 +140,7 @@ def standing(runs: Iterable[results.Run]) -> Iterator[str]:
 
 
 def what_is_wrong(runs: Sequence[results.Run]) -> Iterator[str]:
-    """Nothing measured, a function of this build not measured, or single calls timed that take no time."""
+    """Say if nothing was measured, or not every function of this build, or short calls one at a time."""
     import softmax_cy
 
     records = [record for run in runs for record in run.records if record.measured]
@@ -151,13 +156,13 @@ def what_is_wrong(runs: Sequence[results.Run]) -> Iterator[str]:
 
 
 def public_functions(library: object) -> list[str]:
-    """Those that compute."""
+    """Name the functions that compute."""
     others = {"ctypes_functions", "get_include", "get_num_threads", "set_num_threads", "show_config"}
     return [name for name in library.__all__ if not name.startswith("_") and name not in others]
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("quick", help="see that all of the suite runs on the installed build")
@@ -169,7 +174,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Return the exit code."""
+    """Run the command, and return the exit code."""
     options = arguments(argv)
     if options.verb == "quick":
         return quick()
@@ -177,7 +182,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def compare_commits(base: str, head: str, rounds: int) -> int:
-    """Rounds in turn by asv, then our own judgement."""
+    """Let asv measure both commits in turns, and judge the results."""
     introduce_machine()
     shutil.rmtree(COMPARED, ignore_errors=True)
     config = with_results_in(COMPARED)

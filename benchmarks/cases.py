@@ -1,4 +1,4 @@
-"""What is measured, and what it is held to. Everything that times softmax_cy takes its cases from here."""
+"""The cases that are measured, and the targets they are held to. Everything that times softmax_cy uses these cases."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from benchmarks import reference
+from benchmarks.operations import BY_NAME, Operation
 
 SEED = 3
 
@@ -30,7 +31,7 @@ VECTOR = (10,)
 
 @dataclass(frozen=True)
 class Case:
-    """One operation on one input; all but the first two are softmax_cy's own options, or how it is called."""
+    """A case is one operation on one input. The last fields are options of softmax_cy, or say how it is called."""
 
     operation: str
     shape: tuple[int, ...]
@@ -42,7 +43,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Short, readable and of this case alone, such as `softmax-f32-32x1000`."""
+        """Return a short name that no other case has, such as `softmax-f32-32x1000`."""
         parts = [self.operation, SHORT_DTYPES[self.dtype], "x".join(map(str, self.shape))]
         if self.axis != -1:
             parts.append(f"axis{self.axis}")
@@ -55,32 +56,38 @@ class Case:
         return "-".join(parts)
 
     @property
+    def listed(self) -> Operation:
+        """Return the row of the operation in the list."""
+        return BY_NAME[self.operation]
+
+    @property
     def result_shape(self) -> tuple[int, ...]:
-        """The shape of what is written."""
-        if self.operation.endswith("_jacobian"):
-            return (*self.shape, self.shape[self.axis])
-        if self.operation == "logsumexp":
+        """Return the shape of the last output. A loss is the mean over all rows."""
+        result = self.listed.outputs[-1]
+        if result.holds == "loss":
+            return ()
+        if result.ndim == 1:
             axis = self.axis % len(self.shape)
             return self.shape[:axis] + self.shape[axis + 1 :]
-        if self.operation == "cross_entropy":
-            return ()
+        if result.ndim == 3:
+            return (*self.shape, self.shape[self.axis])
         return self.shape
 
     @property
     def unit(self) -> str:
-        """Times are given per element, or per call where the call is what counts."""
+        """Return what times are given for: an element, or a call where the call is what counts."""
         return "call" if self.allocated else "element"
 
     @property
     def units(self) -> int:
-        """How many of them one call works off: the larger of what is read and what is written."""
+        """Return how many of these units one call takes: as many as it reads or writes, whichever is more."""
         return 1 if self.allocated else max(math.prod(self.shape), math.prod(self.result_shape))
 
     @property
     def limit(self) -> str:
-        """What the time is held against besides the peers, or nothing: see `peers.Limit`."""
-        # No call of NumPy reads as much and writes as little as the last two.
-        if self.allocated or self.operation in ("logsumexp", "cross_entropy"):
+        """Name what the time is held against besides the peers, or nothing. `peers.Limit` explains it."""
+        # No call of NumPy reads rows and writes a number for each.
+        if self.allocated or self.listed.outputs[-1].ndim == 1:
             return ""
         if self.threads > 1:
             return "own 1 thread"
@@ -88,16 +95,12 @@ class Case:
             return "own out of place"
         if self.axis != -1:
             return "own last axis"
-        if self.operation.endswith("_jacobian"):
-            return "fill"
-        if self.operation.endswith(("_vjp", "_jvp")):
-            return "np.multiply"
-        return "np.copyto"
+        return {"jacobian": "fill", "product": "np.multiply"}.get(self.listed.family, "np.copyto")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A bound for the time of softmax_cy against another one, for every case or for the geometric mean of all."""
+    """A target bounds the time of softmax_cy against another, in every case or in the geometric mean of all."""
 
     against: str  # a peer, "best" for the fastest peer of each case, or "limit"
     bound: float
@@ -107,23 +110,23 @@ class Target:
 
 
 def every(against: str, bound: float, *shapes: tuple[int, ...]) -> Target:
-    """So many times as fast, in every case."""
+    """Ask for so many times the speed in every case."""
     return Target(against, bound, each=True, shapes=shapes)
 
 
 def mean(against: str, bound: float) -> Target:
-    """So many times as fast, in the geometric mean."""
+    """Ask for so many times the speed in the geometric mean."""
     return Target(against, bound, each=False)
 
 
 def within(bound: float, *shapes: tuple[int, ...]) -> Target:
-    """At most so many times the limit, in every case."""
+    """Allow at most so many times the limit in every case."""
     return Target("limit", bound, each=True, at_most=True, shapes=shapes)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Cases that belong into one table and one mean."""
+    """A group holds the cases of one table and one mean."""
 
     title: str
     cases: tuple[Case, ...]
@@ -132,16 +135,16 @@ class Group:
 
     @property
     def limit(self) -> str:
-        """The one of its cases."""
+        """Return the limit of its cases."""
         return self.cases[0].limit
 
     def targets_of(self, variant: str) -> tuple[Target, ...]:
-        """What the kernels of a variant are held to."""
+        """Return what the kernels of a variant are held to."""
         return self.targets if variant == "v4" or self.avx2_targets is None else self.avx2_targets
 
 
 def over(operation: str, shapes: tuple[tuple[int, ...], ...], **options: object) -> tuple[Case, ...]:
-    """The same operation, with the same options, on each shape."""
+    """Return a case for each shape, with the same options."""
     return tuple(Case(operation, shape, **options) for shape in shapes)
 
 
@@ -220,7 +223,7 @@ CASES = tuple(case for group in GROUPS for case in group.cases)
 
 
 def numpy_dtype(name: str) -> np.dtype:
-    """Also of bfloat16, for which NumPy needs ml_dtypes."""
+    """Return the dtype of a name. For bfloat16 NumPy needs ml_dtypes."""
     if name == "bfloat16":
         import ml_dtypes
 
@@ -230,7 +233,7 @@ def numpy_dtype(name: str) -> np.dtype:
 
 @lru_cache(maxsize=2)  # the large ones are as much as memory should hold
 def inputs(case: Case) -> tuple[np.ndarray, ...]:
-    """The arrays that the operation takes, in its order: always the same ones, and read-only."""
+    """Return the arrays that the operation takes, in its order. They are always the same, and read-only."""
     rng = np.random.default_rng(SEED)
     dtype = numpy_dtype(case.dtype)
     logits = rng.standard_normal(case.shape)
@@ -241,12 +244,24 @@ def inputs(case: Case) -> tuple[np.ndarray, ...]:
 
 
 def arguments(case: Case, logits: np.ndarray, dtype: np.dtype, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """What the operation takes, made of logits."""
-    from_logits = reference.log_softmax if case.operation.startswith("log_") else reference.softmax
-    if case.operation.endswith(("_vjp", "_jvp")):
-        return rng.standard_normal(case.shape).astype(dtype), from_logits(logits, case.axis).astype(dtype)
-    if case.operation in ("softmax_jacobian", "log_softmax_jacobian"):
-        return (from_logits(logits, case.axis).astype(dtype),)
-    if case.operation.startswith("cross_entropy"):
-        return logits.astype(dtype), rng.integers(case.shape[-1], size=case.shape[:-1])
-    return (logits.astype(dtype),)
+    """Make the arrays that the operation takes, of logits and random numbers."""
+
+    def argument(holds: str) -> np.ndarray:
+        if holds == "target":
+            return rng.integers(case.shape[-1], size=case.shape[:-1])
+        if holds == "logits":
+            return logits.astype(dtype)
+        if holds == "vector":
+            return rng.standard_normal(case.shape).astype(dtype)
+        return result_of(holds, logits, case.axis).astype(dtype)
+
+    return tuple(argument(array.holds) for array in case.listed.inputs)
+
+
+def result_of(operation: str, logits: np.ndarray, axis: int) -> np.ndarray:
+    """Compute an operation by its definition, or by softmax_cy itself where it is the only one that has it."""
+    if operation in reference.OPERATIONS:
+        return reference.OPERATIONS[operation](logits, axis)
+    import softmax_cy
+
+    return getattr(softmax_cy, operation)(logits, axis)

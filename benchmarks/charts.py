@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.dashboard import OURS, PEERS, RESULTS, ROOT, cases, digits, one_environment
+from benchmarks.dashboard import OURS, RESULTS, ROOT, cases, digits, one_environment
 from benchmarks.results import Record, Run, load
 
 CHARTS = ROOT / "docs" / "results"
@@ -35,6 +35,7 @@ ROWS = (
 # Told apart by the colour-blind, and opaque, so that both themes of a web page will do.
 COLOURS = {OURS: "#1f5fbf", "torch": "#d9601a", "numpy": "#7a8291", "scipy": "#9b59b6", "limit": "#2f9e6e"}
 MARKERS = {OURS: "o", "torch": "s", "numpy": "^", "scipy": "D", "limit": ""}
+COLOURS["plain Cython"], MARKERS["plain Cython"] = "#c2a300", "v"
 STYLE = {
     "figure.facecolor": "#f6f8fa",
     "axes.facecolor": "#ffffff",
@@ -80,7 +81,7 @@ def records(run: Run, function: str, **params: str) -> list[Record]:
 def forward(run: Run, axes: object) -> None:
     """Draw the time an element takes against the length of the rows."""
     found = records(run, "time_softmax_by_length", dtype="float32")
-    for peer in (OURS, *PEERS):
+    for peer in COLOURS:
         mine = sorted((int(r.params["shape"].split("x")[1]), r) for r in found if r.params["backend"] == peer)
         if not mine:
             continue
@@ -108,12 +109,14 @@ def jacobian(run: Run, axes: object) -> None:
     found = records(run, "time_softmax_jacobian", dtype="float32")
     fills = {r.params["shape"]: r.value for r in found if r.params["backend"] == "limit"}
     shapes = sorted(fills, key=lambda shape: elements(shape) * int(shape.split("x")[1]))
-    peers = [peer for peer in (OURS, "numpy", "torch") if any(r.params["backend"] == peer for r in found)]
+    shown = (OURS, "numpy", "torch", "plain Cython")
+    peers = [peer for peer in shown if any(r.params["backend"] == peer for r in found)]
     for place, peer in enumerate(peers):
         times = {r.params["shape"]: r.value for r in found if r.params["backend"] == peer}
         heights = [times.get(shape, math.nan) / fills[shape] for shape in shapes]
+        left = (place - (len(peers) - 1) / 2) * 0.81 / len(peers)
         bars = axes.bar(
-            [i + 0.27 * (place - 1) for i in range(len(shapes))], heights, 0.25, color=COLOURS[peer], label=peer
+            [i + left for i in range(len(shapes))], heights, 0.75 / len(peers), color=COLOURS[peer], label=peer
         )
         axes.bar_label(bars, [f"{height:.1f}" for height in heights], fontsize=9)
     axes.axhline(1, color=COLOURS["limit"], linestyle="--", linewidth=1.6, label="fill with a constant")

@@ -1,4 +1,4 @@
-"""Whether one commit is slower than another, beyond the drift of the machine and its noise.
+"""Decides whether one commit is slower than another, beyond the drift of the machine and its noise.
 
 Both commits are measured in rounds, in turns. What did not change between them, NumPy's own arithmetic, tells how far
 the machine drifted within a round and how large a difference means nothing.
@@ -36,7 +36,7 @@ SELECTION = (
 
 @dataclass(frozen=True)
 class Change:
-    """The time at the later commit over that at the earlier one, less the drift."""
+    """A change is the time at the later commit over the time at the earlier one, without the drift."""
 
     name: str
     ratio: float
@@ -49,7 +49,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found, and what it was held against."""
+    """A verdict holds the changes, and the controls they are compared with."""
 
     changes: tuple[Change, ...]
     controls: tuple[Change, ...]
@@ -57,27 +57,27 @@ class Verdict:
 
     @property
     def noise(self) -> float:
-        """How far what did not change seems to have changed, but for the wildest tenth of it."""
+        """Return how far the controls seem to have changed, without the wildest tenth of them."""
         distances = sorted(abs(math.log(change.ratio)) for change in self.controls)
         return distances[-1 - len(distances) // WILD] if distances else math.inf
 
     @property
     def bound(self) -> float:
-        """The ratio beyond which a change is called one."""
+        """Return the ratio beyond which a change is called one."""
         return math.exp(max(math.log1p(SMALLEST), self.noise))
 
     @property
     def regressions(self) -> list[Change]:
-        """Slower by more than the bound, and slower in all but the rounds left out."""
+        """Return the cases that are slower by more than the bound, and slower in all but the rounds left out."""
         return [change for change in self.changes if change.ratio > self.bound and change.low > 1]
 
     @property
     def improvements(self) -> list[Change]:
-        """The other way."""
+        """Return the cases that are faster in the same sense."""
         return [change for change in self.changes if change.ratio < 1 / self.bound and change.high < 1]
 
     def text(self) -> str:
-        """Every case, then the verdict."""
+        """List every case, and then the verdict."""
         lines = ["time after / before, and in most rounds"]
         lines += map(str, sorted(self.changes, key=lambda change: -change.ratio))
         lines.append("what did not change")
@@ -93,7 +93,7 @@ class Verdict:
 
 
 def judge(base: Run, head: Run, rounds: int) -> Verdict:
-    """Hold what both have against each other."""
+    """Compare the benchmarks that both runs have."""
     before, after = by_name(base.records), by_name(head.records)
     differences = {
         name: pairs
@@ -114,17 +114,17 @@ def judge(base: Run, head: Run, rounds: int) -> Verdict:
 
 
 def by_name(records: Iterable[Record]) -> Mapping[str, Record]:
-    """Those with samples, under the names they are reported by."""
+    """Return the records with samples, by the names that reports use."""
     return {record.name: record for record in records if record.samples}
 
 
 def is_control(record: Record) -> bool:
-    """Nothing that a commit of softmax_cy can change."""
+    """Return whether no commit of softmax_cy can change it."""
     return record.module == "control" or record.params.get("backend") in CONTROLS
 
 
 def logarithms(before: Record, after: Record, rounds: int) -> list[float] | None:
-    """Of the ratio of times, round by round; None if rounds are missing."""
+    """Return the logarithm of the ratio of times, round by round. Return None if rounds are missing."""
     times = [by_round(record.samples, rounds) for record in (before, after)]
     if None in times:
         return None
@@ -132,7 +132,7 @@ def logarithms(before: Record, after: Record, rounds: int) -> list[float] | None
 
 
 def by_round(samples: Sequence[float], rounds: int) -> list[float] | None:
-    """The shortest of each; asv appends the samples of one to those of the ones before."""
+    """Return the shortest sample of each round. asv appends the samples of a round to those before it."""
     each, rest = divmod(len(samples), rounds)
     if rest or not each:
         return None
@@ -140,7 +140,7 @@ def by_round(samples: Sequence[float], rounds: int) -> list[float] | None:
 
 
 def change(name: str, differences: Sequence[float]) -> Change:
-    """The median of the rounds, and all but the outermost of them."""
+    """Return the median of the rounds, and the range of all but the outermost rounds."""
     ordered = sorted(differences)
     inner = ordered[LEFT_OUT : len(ordered) - LEFT_OUT] or ordered
     return Change(name, *(math.exp(value) for value in (statistics.median(ordered), inner[0], inner[-1])))

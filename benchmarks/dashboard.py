@@ -1,4 +1,4 @@
-"""One page that tells where softmax_cy stands: from asv's result files, in a file that needs no network.
+"""Writes one page that tells where softmax_cy stands, from asv's result files. The page needs no network.
 
 python -m benchmarks.dashboard [--results FOLDER] [--output FILE]
 """
@@ -14,29 +14,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from benchmarks import results
 from benchmarks.results import Record, Run, load
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / ".asv" / "results"
+ROOT = results.ROOT
+RESULTS = results.FULL
 PAGE = ROOT / ".asv" / "report.html"
 TEMPLATE = Path(__file__).with_name("dashboard.html")
 
 OURS = "softmax_cy"
-PEERS = ("torch", "numpy", "scipy", "naive", "limit")  # the order of the columns
-DIGITS = (OURS, "torch", "numpy", "scipy")
+PEERS = ("torch", "numpy", "scipy", "plain Cython", "naive", "limit")  # the order of the columns
+DIGITS = (OURS, "torch", "numpy", "scipy", "plain Cython")
 CONTROL, ITSELF = "control", "track_difference_from_itself"
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dashboard", description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=RESULTS, help="asv's results (default: %(default)s)")
+    parser.add_argument("--results", type=Path, help="asv's results (default: those measured last)")
     parser.add_argument("--output", type=Path, default=PAGE, help="the page (default: %(default)s)")
     return parser.parse_args(argv)
 
 
 def cases(run: Run) -> dict[str, dict[str, Record]]:
-    """What each peer took, case by case; only cases that softmax_cy took part in."""
+    """Return what each peer took, case by case. Cases without softmax_cy are left out."""
     found: dict[str, dict[str, Record]] = {}
     for record in run.records:
         if record.measured and record.function.startswith("time_") and "backend" in record.params:
@@ -45,18 +46,18 @@ def cases(run: Run) -> dict[str, dict[str, Record]]:
 
 
 def case_name(record: Record) -> str:
-    """The same for all peers."""
+    """Return the name of a case, which is the same for all peers."""
     rest = ", ".join(value for name, value in record.params.items() if name != "backend")
     return f"{record.function.removeprefix('time_')}({rest})"
 
 
 def ratio(theirs: Record, ours: Record) -> list[float]:
-    """How many times as long the other takes, and how little and how much it may be."""
+    """Return how many times as long the other takes, and the smallest and largest number that it may be."""
     return [theirs.value / ours.value, theirs.low / ours.high, theirs.high / ours.low]
 
 
 def digits(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
-    """The largest error of each peer in units in the last place, by operation and dtype; the latest there is."""
+    """Return the latest largest errors in units in the last place, by operation and dtype and then by peer."""
     found: dict[str, dict[str, float]] = {}
     for run in runs:
         for record in run.records:
@@ -67,13 +68,13 @@ def digits(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
 
 
 def noise(runs: Iterable[Run]) -> float | None:
-    """The largest difference of softmax_cy from itself."""
+    """Return the largest difference of softmax_cy from itself."""
     values = [r.value for run in runs for r in run.records if r.function == ITSELF and r.measured]
     return max(values, default=None)
 
 
 def drift(runs: Sequence[Run]) -> list[list[object]]:
-    """For each control how its time moved, relative to its median over the commits."""
+    """Return the times of each control over the commits, relative to their median."""
     times: dict[str, dict[str, float]] = {}
     for run in runs:
         for record in run.records:
@@ -87,23 +88,25 @@ def drift(runs: Sequence[Run]) -> list[list[object]]:
 
 
 def one_environment(runs: Sequence[Run]) -> list[Run]:
-    """Ratios over commits mean something on one machine and with one set of versions only: the latest's."""
+    """Select the runs on the machine and with the versions of the latest. Only these can be compared."""
     return [run for run in runs if (run.environment, run.machine["machine"]) == where(runs[-1])] if runs else []
 
 
 def where(run: Run) -> tuple[str, str]:
-    """What must not change between commits."""
+    """Return what must not change between commits."""
     return run.environment, run.machine["machine"]
 
 
 def history(name: str, peer: str, measured: Iterable[Mapping[str, Mapping[str, Record]]]) -> list[list[float] | None]:
-    """The ratio at each commit; None where one of the two has no time."""
+    """Return the ratio at each commit, or None where one of the two has no time."""
     peers = (then.get(name, {}) for then in measured)
     return [ratio(then[peer], then[OURS]) if peer in then else None for then in peers]
 
 
-def content(runs: Sequence[Run], subjects: Mapping[str, str], description: Mapping[str, str]) -> dict[str, object]:
-    """All that the page shows."""
+def content(
+    runs: Sequence[Run], subjects: Mapping[str, str], description: Mapping[str, str], quick: bool = False
+) -> dict[str, object]:
+    """Collect all that the page shows."""
     runs = one_environment(runs)
     measured = {run.commit: cases(run) for run in runs}
     latest = {name: run.commit for run in runs for name in measured[run.commit]}
@@ -126,6 +129,7 @@ def content(runs: Sequence[Run], subjects: Mapping[str, str], description: Mappi
             }
         )
     return {
+        "quick": quick,
         "rows": rows,
         "peers": [peer for peer in PEERS if any(peer in row["ratios"] for row in rows)],
         "digitPeers": [peer for peer in DIGITS if any(peer in entry for entry in digits(runs).values())],
@@ -140,12 +144,12 @@ def content(runs: Sequence[Run], subjects: Mapping[str, str], description: Mappi
 
 
 def day(run: Run) -> str:
-    """Of the commit."""
+    """Return the date and time of the commit."""
     return datetime.fromtimestamp(run.date / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M")
 
 
 def machine(runs: Sequence[Run], description: Mapping[str, str]) -> dict[str, str]:
-    """As the benchmarks saw it, or as asv knows it."""
+    """Describe the machine as the benchmarks saw it, or as asv knows it."""
     if not runs:
         return dict(description)
     versions = ", ".join(f"{name} {version}" for name, version in sorted(runs[-1].requirements.items()))
@@ -154,14 +158,14 @@ def machine(runs: Sequence[Run], description: Mapping[str, str]) -> dict[str, st
 
 
 def description(folder: Path) -> dict[str, str]:
-    """What the suite told asv about machine, compiler, flags and versions when asv last looked at it."""
+    """Return what the suite last told asv about machine, compiler, flags and versions."""
     path = folder / "benchmarks.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     return found.get("suite.environment.track_cpus", {}).get("description", {})
 
 
 def commit_subjects() -> dict[str, str]:
-    """The first line of each commit's message, as far as this repository has them."""
+    """Return the first line of each commit's message, for the commits in this repository."""
     done = subprocess.run(
         ["git", "log", "--all", "--format=%H %s"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -169,7 +173,7 @@ def commit_subjects() -> dict[str, str]:
 
 
 def page(data: Mapping[str, object]) -> str:
-    """The template with the library and the data in it."""
+    """Fill the template with the library and the data."""
     from plotly.offline import get_plotlyjs
 
     # Neither may close the element that it stands in.
@@ -178,15 +182,18 @@ def page(data: Mapping[str, object]) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Return the exit code."""
+    """Write the page, and return the exit code."""
     options = arguments(argv)
-    data = content(load(options.results), commit_subjects(), description(options.results))
+    folder = options.results or results.latest()
+    quick = folder.resolve() == results.quick().resolve()
+    data = content(load(folder), commit_subjects(), description(folder), quick)
     if not data["rows"]:
-        print(f"nothing to show: no results in {options.results}; `make bench` or `asv run` measures")
+        print(f"nothing to show: no results in {folder}; `make bench`, `make bench-quick` or `asv run` measures")
         return 1
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(page(data), encoding="utf-8")
-    print(f"{options.output}: {len(data['rows'])} cases, {len(data['commits'])} commits")
+    kind = " of a quick run" if quick else ""
+    print(f"{options.output}: {len(data['rows'])} cases{kind}, {len(data['commits'])} commits")
     return 0
 
 

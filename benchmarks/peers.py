@@ -511,6 +511,39 @@ class Naive(Peer):
         return ""
 
 
+class PlainCython(Peer):
+    """The obvious loops in Cython, which come with softmax_cy: what its kernels gain, and no competitor."""
+
+    name = "plain Cython"
+    dtypes = ("float32", "float64")
+
+    def __init__(self) -> None:
+        import softmax_cy.plain
+
+        self.loops = softmax_cy.plain
+        self.library = softmax_cy
+
+    def prepare(self, case: Case, buffers: Buffers) -> Run:
+        """They take rows, and an array for the result."""
+        if len(case.shape) != 2 or case.axis not in (-1, 1):
+            raise Cannot("rows of two-dimensional arrays only")
+        if case.allocated:
+            raise Cannot("makes no array for the result")
+        return super().prepare(case, buffers)
+
+    def softmax(self, case: Case, buffers: Buffers) -> Run:
+        """As it is."""
+        return into(buffers, self.loops.softmax, *buffers.inputs, buffers.out)
+
+    def softmax_jacobian(self, case: Case, buffers: Buffers) -> Run:
+        """As it is."""
+        return into(buffers, self.loops.softmax_jacobian, *buffers.inputs, buffers.out)
+
+    def version(self) -> str:
+        """Of the library that holds them."""
+        return self.library.__version__
+
+
 class Limit(Peer):
     """Not a peer, but what moves the same memory and computes nothing, or softmax_cy itself under easier terms."""
 
@@ -550,7 +583,9 @@ class Again(SoftmaxCy):
 
 OURS = SoftmaxCy.name
 LIMIT = Limit.name
-OTHERS: tuple[type[Peer], ...] = (Torch, OneDNN, OnnxRuntime, Jax, SciPy, ScikitLearn, NumPy)
+PLAIN_CYTHON = PlainCython.name
+OTHERS: tuple[type[Peer], ...] = (Torch, OneDNN, OnnxRuntime, Jax, SciPy, ScikitLearn, NumPy, PlainCython)
+NO_COMPETITORS = (OURS, LIMIT, PLAIN_CYTHON)  # never the best of the others
 
 
 def available(names: Sequence[str]) -> tuple[list[Peer], dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What asv wrote down, as plain records. Nothing here measures."""
+"""The result files of asv, read as plain records. Nothing here measures."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
+FULL = ROOT / ".asv" / "results"
+QUICK = ROOT / ".asv" / "quick"  # the folder of `make bench-quick`, whose results are below it
+
 VERSION = 2  # of asv's result files
 NOT_RESULTS = {"machine.json", "benchmarks.json"}
 
 
 @dataclass(frozen=True)
 class Record:
-    """One benchmark with one combination of parameters, at one commit."""
+    """A record is the result of one benchmark with one combination of parameters, at one commit."""
 
     benchmark: str
     params: Mapping[str, str]
@@ -27,28 +31,28 @@ class Record:
 
     @property
     def name(self) -> str:
-        """Of this record alone."""
+        """Return a name that no other record of the run has."""
         return f"{self.benchmark}({', '.join(self.params.values())})"
 
     @property
     def function(self) -> str:
-        """Its last name, which tells what kind it is."""
+        """Return the last name of the benchmark, which tells its kind."""
         return self.benchmark.rpartition(".")[2]
 
     @property
     def module(self) -> str:
-        """The one it is in, which is named after the operation."""
+        """Return the name before it, which is that of the operation."""
         return self.benchmark.split(".")[-2]
 
     @property
     def measured(self) -> bool:
-        """Not skipped."""
+        """Return whether it was measured, not skipped."""
         return not math.isnan(self.value)
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that was measured at one commit, on one machine, in one environment."""
+    """A run holds all that was measured at one commit, on one machine, in one environment."""
 
     commit: str
     date: int  # of the commit, in milliseconds since 1970
@@ -59,21 +63,35 @@ class Run:
 
 
 def load(folder: Path) -> list[Run]:
-    """Every result file below the folder, the oldest commit first."""
+    """Read every result file below the folder, the oldest commit first."""
     names = parameter_names(folder)
-    paths = sorted(path for path in folder.glob("*/*.json") if path.name not in NOT_RESULTS)
-    return sorted((read(path, names) for path in paths), key=lambda run: run.date)
+    return sorted((read(path, names) for path in files(folder)), key=lambda run: run.date)
+
+
+def files(folder: Path) -> list[Path]:
+    """List the result files below the folder."""
+    return sorted(path for path in folder.glob("*/*.json") if path.name not in NOT_RESULTS)
+
+
+def latest() -> Path:
+    """Return the folder in which asv wrote last: that of the full suite, or that of the quick run."""
+    return max(FULL, quick(), key=lambda folder: max((path.stat().st_mtime for path in files(folder)), default=0))
+
+
+def quick() -> Path:
+    """Return the folder with the results of the quick run."""
+    return QUICK / "results"
 
 
 def parameter_names(folder: Path) -> dict[str, list[str]]:
-    """Of each benchmark, as asv found it last."""
+    """Return the parameter names of each benchmark, as asv found it last."""
     path = folder / "benchmarks.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     return {name: entry["param_names"] for name, entry in found.items() if isinstance(entry, dict)}
 
 
 def read(path: Path, names: Mapping[str, list[str]]) -> Run:
-    """One file."""
+    """Read one file."""
     content = json.loads(path.read_text())
     if content["version"] != VERSION:
         raise ValueError(f"{path}: asv's format {content['version']}; this reads {VERSION}")
@@ -93,7 +111,7 @@ def read(path: Path, names: Mapping[str, list[str]]) -> Run:
 
 
 def records_of(benchmark: str, columns: Mapping[str, Sequence], names: Sequence[str] | None) -> Iterator[Record]:
-    """One for each combination of parameters that did not fail."""
+    """Yield a record for each combination of parameters that did not fail."""
     if columns.get("result") is None:
         return
     values = columns["params"]
@@ -120,7 +138,7 @@ def records_of(benchmark: str, columns: Mapping[str, Sequence], names: Sequence[
 
 
 def interval(value: float, low: float | None, high: float | None, column: object) -> tuple[float, float]:
-    """Of 99 % if asv had samples enough for one, else the middle half of the samples; a point where there are none."""
+    """Return the 99 % interval if asv had enough samples, else the middle half of them, or a point if it has none."""
     if low is not None and high is not None and math.isfinite(low) and math.isfinite(high):
         return low, high
     quarter, three_quarters = column("stats_q_25"), column("stats_q_75")

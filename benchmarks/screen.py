@@ -1,4 +1,4 @@
-"""What is seen while the race runs: tables and a progress bar by rich, or Markdown where that is not installed."""
+"""Shows tables and a progress bar while the race runs: by rich, or as Markdown where rich is not installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH_IN_A_FILE = 180  # enough for all columns
 
 
 class PlainScreen:
-    """Markdown to the standard output, no progress."""
+    """A screen that prints Markdown to the standard output, and shows no progress."""
 
     def __enter__(self) -> PlainScreen:
         return self
@@ -20,19 +20,19 @@ class PlainScreen:
         return None
 
     def advance(self, what: str) -> None:
-        """The next case begins."""
+        """Say that the next case begins."""
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Show one line."""
         print(text, flush=True)
 
     def show(self, table: Table) -> None:
-        """One table."""
+        """Show one table."""
         print(markdown_table(table), flush=True)
 
 
 class RichScreen:
-    """Tables above a bar that tells which case is under way; the bar only on a terminal."""
+    """A screen with tables above a bar that names the current case. Only a terminal has the bar."""
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
@@ -56,16 +56,16 @@ class RichScreen:
         self.progress.stop()
 
     def advance(self, what: str) -> None:
-        """The next case begins."""
+        """Say that the next case begins."""
         self.progress.update(self.task, completed=self.begun, description=what, refresh=True)
         self.begun += 1
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Show one line."""
         self.console.print(text, markup=False, highlight=False, style=style_of(text))
 
     def show(self, table: Table) -> None:
-        """One table, its notes below."""
+        """Show one table with its notes below."""
         from rich.table import Table as RichTable
 
         drawn = RichTable(title=table.title, title_justify="left")
@@ -86,13 +86,13 @@ class RichScreen:
 
 
 def style_of(text: str) -> str | None:
-    """Colours for what matters."""
+    """Return the colour of a line that matters."""
     word = text.split(":")[0].strip()
     return {"met": "green", "MISSED": "bold red", "WRONG": "bold red", "left out": "yellow", "busy": "yellow"}.get(word)
 
 
 def screen(total: int) -> PlainScreen | RichScreen:
-    """The better of what is installed."""
+    """Return the better screen that is installed."""
     try:
         return RichScreen(total)
     except ImportError:

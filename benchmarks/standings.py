@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.cases import Group, Target
-from benchmarks.peers import LIMIT, OURS
+from benchmarks.peers import NO_COMPETITORS, OURS
 from benchmarks.timing import Outcome
 
 
@@ -29,8 +29,8 @@ def ratio(outcome: Outcome, name: str) -> float | None:
 
 
 def best_peer(outcome: Outcome) -> str | None:
-    """The fastest of the others."""
-    others = {name: ratio(outcome, name) for name in outcome.rounds if name not in (OURS, LIMIT)}
+    """The fastest of the other libraries; the plain loops are none."""
+    others = {name: ratio(outcome, name) for name in outcome.rounds if name not in NO_COMPETITORS}
     others = {name: value for name, value in others.items() if value is not None}
     return min(others, key=others.__getitem__) if others else None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import softmax_cy
-from softmax_cy import capi
+from softmax_cy import _operations, capi
 
 DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 
@@ -34,16 +34,14 @@ def scaled(function):
 
 
 OPERATIONS = {
-    "softmax": Operation(("logits",), (2,), scaled(softmax_cy.softmax), True),
-    "log_softmax": Operation(("logits",), (2,), scaled(softmax_cy.log_softmax), True),
-    "logsumexp": Operation(("logits",), (1,), scaled(softmax_cy.logsumexp), False),
-    "softmax_vjp": Operation(("vector", "softmax"), (2,), scaled(softmax_cy.softmax_vjp), True),
-    "softmax_jvp": Operation(("vector", "softmax"), (2,), scaled(softmax_cy.softmax_jvp), True),
-    "log_softmax_vjp": Operation(("vector", "log_softmax"), (2,), scaled(softmax_cy.log_softmax_vjp), True),
-    "log_softmax_jvp": Operation(("vector", "log_softmax"), (2,), scaled(softmax_cy.log_softmax_jvp), True),
-    "softmax_jacobian": Operation(("softmax",), (3,), scaled(softmax_cy.softmax_jacobian), False),
-    "log_softmax_jacobian": Operation(("log_softmax",), (3,), scaled(softmax_cy.log_softmax_jacobian), False),
-    "cross_entropy_and_grad": Operation(("logits", "target"), (1, 2), loss_and_grad, True),
+    row.name: Operation(
+        tuple(array.holds for array in row.inputs),
+        tuple(array.ndim for array in row.outputs),
+        loss_and_grad if row.family == "loss" else scaled(getattr(softmax_cy, row.name)),
+        row.in_place,
+    )
+    for row in _operations.OPERATIONS
+    if row.in_c
 }
 
 

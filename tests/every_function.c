@@ -15,47 +15,47 @@ enum { ROWS = 2, LENGTH = 3 };
 
 static int failed = 0;
 
-#define SAY(NAME, REAL, STATUS, RESULTS)                                                                              \
-    do {                                                                                                              \
-        int status = (STATUS);                                                                                        \
-        size_t k;                                                                                                     \
-        failed |= status;                                                                                             \
-        printf("%s", NAME);                                                                                           \
-        for (k = 0; k < sizeof(RESULTS) / sizeof(REAL); k++)                                                          \
-            printf(" %a", (double)((const REAL *)RESULTS)[k]);                                                        \
-        printf("\n");                                                                                                 \
+#define SAY(NAME, REAL, STATUS, RESULTS)                                                                               \
+    do {                                                                                                               \
+        int status = (STATUS);                                                                                         \
+        size_t k;                                                                                                      \
+        failed |= status;                                                                                              \
+        printf("%s", NAME);                                                                                            \
+        for (k = 0; k < sizeof(RESULTS) / sizeof(REAL); k++)                                                           \
+            printf(" %a", (double)((const REAL *)RESULTS)[k]);                                                         \
+        printf("\n");                                                                                                  \
     } while (0)
 
 #define IN(MATRIX) &MATRIX[0][0], LENGTH, 1
 
-#define EVERY_FUNCTION(SUFFIX, REAL)                                                                                  \
-    static void every_##SUFFIX(void) {                                                                                \
-        const REAL x[ROWS][LENGTH] = {{1, 2, 3}, {0, -5, 5}};                                                         \
-        const REAL v[ROWS][LENGTH] = {{1, 0, -1}, {2, 1, 0}};                                                         \
-        const int64_t target[ROWS] = {2, 0};                                                                          \
-        REAL y[ROWS][LENGTH], log_y[ROWS][LENGTH], out[ROWS][LENGTH], matrices[ROWS][LENGTH][LENGTH], one[ROWS];      \
-        SAY("softmax_" #SUFFIX, REAL, softmax_cy->softmax_##SUFFIX(ROWS, LENGTH, IN(x), IN(y), 1), y);                \
+#define EVERY_FUNCTION(SUFFIX, REAL)                                                                                   \
+    static void every_##SUFFIX(void) {                                                                                 \
+        const REAL x[ROWS][LENGTH] = {{1, 2, 3}, {0, -5, 5}};                                                          \
+        const REAL v[ROWS][LENGTH] = {{1, 0, -1}, {2, 1, 0}};                                                          \
+        const int64_t target[ROWS] = {2, 0};                                                                           \
+        REAL y[ROWS][LENGTH], log_y[ROWS][LENGTH], out[ROWS][LENGTH], matrices[ROWS][LENGTH][LENGTH], one[ROWS];       \
+        SAY("softmax_" #SUFFIX, REAL, softmax_cy->softmax_##SUFFIX(ROWS, LENGTH, IN(x), IN(y), 1), y);                 \
         SAY("log_softmax_" #SUFFIX, REAL, softmax_cy->log_softmax_##SUFFIX(ROWS, LENGTH, IN(x), IN(log_y), 1), log_y); \
-        SAY("logsumexp_" #SUFFIX, REAL, softmax_cy->logsumexp_##SUFFIX(ROWS, LENGTH, IN(x), one, 1, 1), one);         \
-        SAY("softmax_vjp_" #SUFFIX, REAL,                                                                             \
-            softmax_cy->softmax_vjp_##SUFFIX(ROWS, LENGTH, IN(v), IN(y), IN(out), 1), out);                           \
-        SAY("softmax_jvp_" #SUFFIX, REAL,                                                                             \
-            softmax_cy->softmax_jvp_##SUFFIX(ROWS, LENGTH, IN(v), IN(y), IN(out), 1), out);                           \
-        SAY("log_softmax_vjp_" #SUFFIX, REAL,                                                                         \
-            softmax_cy->log_softmax_vjp_##SUFFIX(ROWS, LENGTH, IN(v), IN(log_y), IN(out), 1), out);                   \
-        SAY("log_softmax_jvp_" #SUFFIX, REAL,                                                                         \
-            softmax_cy->log_softmax_jvp_##SUFFIX(ROWS, LENGTH, IN(v), IN(log_y), IN(out), 1), out);                   \
-        SAY("softmax_jacobian_" #SUFFIX, REAL,                                                                        \
-            softmax_cy->softmax_jacobian_##SUFFIX(ROWS, LENGTH, IN(y), &matrices[0][0][0], LENGTH * LENGTH, LENGTH,   \
-                                                  1, 1),                                                              \
-            matrices);                                                                                                \
-        SAY("log_softmax_jacobian_" #SUFFIX, REAL,                                                                    \
-            softmax_cy->log_softmax_jacobian_##SUFFIX(ROWS, LENGTH, IN(log_y), &matrices[0][0][0], LENGTH * LENGTH,   \
-                                                      LENGTH, 1, 1),                                                  \
-            matrices);                                                                                                \
-        SAY("cross_entropy_and_grad_" #SUFFIX, REAL,                                                                  \
-            softmax_cy->cross_entropy_and_grad_##SUFFIX(ROWS, LENGTH, IN(x), target, 1, one, 1, IN(out), 1), one);    \
-        SAY("cross_entropy_and_grad_" #SUFFIX, REAL, 0, out);                                                         \
+        SAY("logsumexp_" #SUFFIX, REAL, softmax_cy->logsumexp_##SUFFIX(ROWS, LENGTH, IN(x), one, 1, 1), one);          \
+        SAY("softmax_vjp_" #SUFFIX, REAL, softmax_cy->softmax_vjp_##SUFFIX(ROWS, LENGTH, IN(v), IN(y), IN(out), 1),    \
+            out);                                                                                                      \
+        SAY("softmax_jvp_" #SUFFIX, REAL, softmax_cy->softmax_jvp_##SUFFIX(ROWS, LENGTH, IN(v), IN(y), IN(out), 1),    \
+            out);                                                                                                      \
+        SAY("log_softmax_vjp_" #SUFFIX, REAL,                                                                          \
+            softmax_cy->log_softmax_vjp_##SUFFIX(ROWS, LENGTH, IN(v), IN(log_y), IN(out), 1), out);                    \
+        SAY("log_softmax_jvp_" #SUFFIX, REAL,                                                                          \
+            softmax_cy->log_softmax_jvp_##SUFFIX(ROWS, LENGTH, IN(v), IN(log_y), IN(out), 1), out);                    \
+        SAY("softmax_jacobian_" #SUFFIX, REAL,                                                                         \
+            softmax_cy->softmax_jacobian_##SUFFIX(ROWS, LENGTH, IN(y), &matrices[0][0][0], LENGTH * LENGTH, LENGTH, 1, \
+                                                  1),                                                                  \
+            matrices);                                                                                                 \
+        SAY("log_softmax_jacobian_" #SUFFIX, REAL,                                                                     \
+            softmax_cy->log_softmax_jacobian_##SUFFIX(ROWS, LENGTH, IN(log_y), &matrices[0][0][0], LENGTH * LENGTH,    \
+                                                      LENGTH, 1, 1),                                                   \
+            matrices);                                                                                                 \
+        SAY("cross_entropy_and_grad_" #SUFFIX, REAL,                                                                   \
+            softmax_cy->cross_entropy_and_grad_##SUFFIX(ROWS, LENGTH, IN(x), target, 1, one, 1, IN(out), 1), one);     \
+        SAY("cross_entropy_and_grad_" #SUFFIX, REAL, 0, out);                                                          \
     }
 
 EVERY_FUNCTION(f32, float)
@@ -106,8 +106,8 @@ int main(int argc, char **argv) {
     }
     python = PyEval_SaveThread();
     pthread_attr_init(&attributes);
-    if (argc != 2 || pthread_attr_setstacksize(&attributes, (size_t)atol(argv[1])) != 0
-        || pthread_create(&thread, &attributes, work, NULL) != 0)
+    if (argc != 2 || pthread_attr_setstacksize(&attributes, (size_t)atol(argv[1])) != 0 ||
+        pthread_create(&thread, &attributes, work, NULL) != 0)
         return 2;
     pthread_join(thread, NULL);
     PyEval_RestoreThread(python);

@@ -24,7 +24,9 @@ asv = pytest.importorskip("asv", reason="asv is not installed")
 from benchmarks import bench, compare, reference, results
 from benchmarks.buffers import Buffers
 from benchmarks.cases import Case, inputs
-from benchmarks.suite import harness
+from benchmarks.operations import BY_NAME
+from benchmarks.operations import names as listed
+from benchmarks.suite import every_operation, harness
 from benchmarks.suite.harness import LIMIT, NAIVE, NUMPY, OURS, PLACE, Grid, Missing, Pair, Parameters, ready
 
 MODULES = {
@@ -34,12 +36,15 @@ MODULES = {
 
 pytestmark = pytest.mark.usefixtures("torch_as_before")
 
-FUNCTIONS = {
-    f"{name}.{function.__name__}": function
-    for name, module in MODULES.items()
-    for function in vars(module).values()
-    if getattr(function, "__module__", None) == module.__name__
-    and re.match("time_|peakmem_|track_", getattr(function, "__name__", ""))
+FUNCTIONS = {benchmark.name.removeprefix("suite."): benchmark.func for benchmark in bench.discovered()}
+
+# asv keeps the history of a benchmark under its name: what is here besides the benchmarks of every operation.
+SPECIAL = {
+    "control": "time_nothing time_numpy_exp time_numpy_copy peakmem_nothing track_difference_from_itself",
+    "environment": "track_cpus",
+    "softmax": "peakmem_softmax time_softmax_along_axis_0 time_softmax_beyond_cache time_softmax_by_length "
+    "time_softmax_half_precision time_softmax_in_place time_softmax_small_call time_softmax_two_threads",
+    "softmax_jacobian": "peakmem_softmax_jacobian",
 }
 
 
@@ -85,8 +90,16 @@ def test_asv_reads_the_configuration():
 
 
 def test_asv_finds_the_suite_and_nothing_else():
-    names = [name for name, _ in found()]
-    assert sorted(names) == sorted(f"suite.{name}" for name in FUNCTIONS)
+    expected = [f"suite.{operation}.time_{operation}" for operation in PUBLIC]
+    for operation in reference.OPERATIONS:
+        expected += [f"suite.{operation}.{name}" for name in ("track_ratio_to_torch", "track_max_ulp")]
+    for module, names in SPECIAL.items():
+        expected += [f"suite.{module}.{name}" for name in names.split()]
+    assert sorted(name for name, _ in found()) == sorted(expected)
+
+
+def test_a_new_docstring_leaves_the_history():
+    assert {benchmark.version for benchmark in bench.discovered()} == {harness.VERSION}
 
 
 def found():
@@ -96,9 +109,12 @@ def found():
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_function_has_a_benchmark(name):
+    assert name in listed(), f"add a row for {name} to OPERATIONS in src/softmax_cy/_operations.py"
+    family = BY_NAME[name].family
+    assert family in every_operation.SHAPES, f"add the shapes of {family!r} to SHAPES in every_operation.py"
     grid = parameters(FUNCTIONS[f"{name}.time_{name}"])
     assert grid.operation == name
-    assert {OURS, NUMPY, "torch"} <= set(grid.values[-1])
+    assert {OURS, *([NUMPY, "torch"] if is_defined(name) else [])} <= set(grid.values[-1])
 
 
 @pytest.mark.parametrize("name", sorted(GRIDS))
@@ -159,8 +175,21 @@ MORE = {
 }
 
 
+def test_what_others_compute_has_a_definition():
+    for name in PUBLIC:
+        peers = [peer for peer in (harness.peers.NumPy, harness.peers.Torch) if hasattr(peer, name)]
+        assert len(peers) == 2 * is_defined(name), f"{name}: define it, and have NumPy and torch compute it"
+
+
+def is_defined(operation):
+    """Whether other libraries have to compute it too."""
+    return operation in MORE or operation in reference.OPERATIONS
+
+
 def expected(case):
     """By the race's definitions, and those that it has no use for."""
+    if not is_defined(case.operation):
+        pytest.skip(f"no other library computes {case.operation}: it is timed alone")
     if case.operation not in MORE:
         return reference.expected(case, inputs(case))
     result = MORE[case.operation](*(a.astype(np.float64) if a.dtype.kind == "f" else a for a in inputs(case)))
@@ -171,20 +200,22 @@ def expected(case):
 @pytest.mark.parametrize("operation", PUBLIC)
 def test_backends_compute_right(operation, backend):
     case = Case(operation, (3, 5), "float64")
+    right = expected(case)
     try:
         run = ready(case, backend)
     except harness.peers.Cannot:
         assert backend == NAIVE
         return
-    assert reference.fault(case, run.read(run.call()), expected(case)) == ""
+    assert reference.fault(case, run.read(run.call()), right) == ""
 
 
 @pytest.mark.parametrize("operation", PUBLIC)
 def test_torch_computes_right(operation):
     pytest.importorskip("torch", reason="torch is not installed")
     case = Case(operation, (3, 5), "float64")
+    right = expected(case)
     run = ready(case, "torch")
-    assert reference.fault(case, run.read(run.call()), expected(case)) == ""
+    assert reference.fault(case, run.read(run.call()), right) == ""
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
@@ -450,7 +481,7 @@ def test_results_are_read_as_asv_writes_them(tmp_path):
 
 
 def test_every_module_imports_where_asv_imports_it():
-    """With what asv.conf.json installs, that is without what the tests and the other tools need."""
+    """With what asv.conf.json installs, without what the tests and tools need, and with the build of an old commit."""
     pytest.importorskip("torch", reason="torch is not installed")
     lacking = ("Cython", "asv", "hypothesis", "jax", "matplotlib", "ml_dtypes", "numba", "onnx", "onnxruntime", "rich")
     modules = sorted(
@@ -458,6 +489,10 @@ def test_every_module_imports_where_asv_imports_it():
         for path in (ROOT / "benchmarks").rglob("*.py")
         if path.stem != "__main__"
     )
-    script = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in lacking)
+    script = "import sys, types\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in lacking)
+    script += "build = sys.modules['softmax_cy'] = types.ModuleType('softmax_cy')\n"
+    script += "build._dispatch = None\n"  # every build has it
     script += "".join(f"import {name.removesuffix('.__init__')}\n" for name in modules)
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+    script += "from benchmarks import bench\nprint(*(name for name, _ in bench.benchmarks()))\n"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [name for name, _ in found()]

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import json
 import os
 import re
@@ -78,6 +79,10 @@ def test_header_and_cython_agree_on_types_and_statuses(signatures):
             types = [re.sub(r"(\w+)$", "", parameter).strip() for parameter in found[2].split(", ")]
             types_of[found[1]] = f"int (*)({', '.join(types)})"
     assert types_of == {name: function.signature for name, function in softmax_cy.ctypes_functions.items()}
+    for name, declared in signatures.functions().items():
+        if name in types_of:
+            ours = re.sub(r"(\w+) const \*", r"const \1 *", declared).replace("Py_ssize_t", "ptrdiff_t")
+            assert types_of[name] == ours.replace("int (", "int (*)(", 1)
     numbers = re.findall(r"SOFTMAX_CY_(\w+) = (\d+)", HEADER)
     assert {name: int(number) for name, number in numbers} == {status.name: status.value for status in Status}
 
@@ -422,8 +427,34 @@ def numba_functions():
     return importlib.import_module("softmax_cy.numba")
 
 
+KEPT_NAMES = {
+    "softmax_f32": ["x", "out", "scale"],
+    "log_softmax_f32": ["x", "out", "scale"],
+    "logsumexp_f32": ["x", "out", "scale"],
+    "softmax_vjp_f32": ["v", "y", "out", "scale"],
+    "softmax_jvp_f32": ["v", "y", "out", "scale"],
+    "log_softmax_vjp_f32": ["v", "y", "out", "scale"],
+    "log_softmax_jvp_f32": ["v", "y", "out", "scale"],
+    "softmax_jacobian_f32": ["y", "out", "scale"],
+    "log_softmax_jacobian_f32": ["y", "out", "scale"],
+    "cross_entropy_and_grad_f32": ["x", "target", "losses", "grad", "grad_scale"],
+}
+
+
 def test_the_docstring_of_the_numba_module_runs(numba_functions):
     assert doctest.testmod(numba_functions) == (0, 7)
+
+
+def test_arguments_of_numba_callables_keep_their_names(numba_functions):
+    names = {name: list(inspect.signature(getattr(numba_functions, name).py_func).parameters) for name in KEPT_NAMES}
+    assert names == KEPT_NAMES
+
+
+def test_numba_has_a_callable_for_each_function_and_for_nothing_else(numba_functions):
+    assert numba_functions.__all__ == POINTER_FUNCTIONS
+    for name in ("sparsemax_f32", "softmax", "softmax_f16", "softmax_and_jacobian_f32"):
+        with pytest.raises(ValueError, match=f"no function of the C interface is named '{name}', expected one of"):
+            numba_functions.make_caller(name)
 
 
 @pytest.mark.parametrize("name", POINTER_FUNCTIONS)

@@ -1,11 +1,14 @@
 """The dashboard: what it is made from, and what a browser without a network makes of it."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+
+import softmax_cy
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,7 +19,7 @@ asv_results = pytest.importorskip("asv.results", reason="asv is not installed")
 asv_runner = pytest.importorskip("asv.runner", reason="asv is not installed")
 pytest.importorskip("plotly", reason="plotly is not installed")
 
-from benchmarks import charts, dashboard, results
+from benchmarks import bench, charts, dashboard, results
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -154,6 +157,44 @@ def test_without_results_there_is_no_page(tmp_path, capsys):
     assert not output.exists()
 
 
+def test_the_page_shows_what_was_measured_last(tmp_path, monkeypatch, capsys):
+    folders = {"quick": tmp_path / "quick" / "results", "full": tmp_path / "full"}
+    monkeypatch.setattr(results, "QUICK", folders["quick"].parent)
+    monkeypatch.setattr(results, "FULL", folders["full"])
+    output = tmp_path / "report.html"
+    for now, kind in enumerate(("quick", "full", "quick"), 1):
+        write(folders[kind])
+        for path in folders[kind].rglob("*.json"):
+            os.utime(path, (now, now))
+        assert dashboard.main(["--output", str(output)]) == 0
+        assert shown(output)["quick"] == (kind == "quick")
+        assert len(shown(output)["rows"]) == 5
+        assert ("of a quick run" in capsys.readouterr().out) == (kind == "quick")
+
+
+def shown(page):
+    """What the page holds."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text())[1])
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="asv needs the repository")
+def test_the_page_shows_the_quick_run(tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="torch is not installed")
+    # asv would take the installed build.
+    monkeypatch.setenv("ASV_PYTHONPATH", str(Path(softmax_cy.__file__).parents[1]))
+    monkeypatch.setenv("HOME", str(tmp_path))  # where asv keeps what it knows of the machine
+    monkeypatch.setattr(results, "QUICK", tmp_path / "quick")
+    monkeypatch.setattr(results, "FULL", tmp_path / "full")
+    monkeypatch.setattr(bench, "quick_selection", lambda _: [r"softmax\.time_softmax_small_call\('10', 'float32', "])
+    bench.quick()  # fails, because this is not all of the suite
+    output = tmp_path / "report.html"
+    assert dashboard.main(["--output", str(output)]) == 0
+    assert shown(output)["quick"]
+    (row,) = shown(output)["rows"]
+    assert row["name"] == "softmax_small_call(10, float32)"
+    assert {"numpy", "torch"} <= row["ratios"].keys()
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Chromium, if this machine has one."""
@@ -218,6 +259,15 @@ def test_filters(opened):
     assert opened.locator("#grid tbody th").inner_text() == "softmax_vjp(64x100, float32)"
     opened.fill("#search", "no such case")
     assert count() == 0
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_quick_run_is_marked(opened, folder, tmp_path, quick):
+    path = tmp_path / "report.html"
+    path.write_text(dashboard.page(dashboard.content(results.load(folder), {}, {}, quick=quick)))
+    opened.goto(path.as_uri())
+    assert opened.locator("#quick").is_visible() == quick
+    assert ("quick run" in opened.title()) == quick
 
 
 def test_keys(opened):

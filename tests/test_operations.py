@@ -1,6 +1,11 @@
 """The list of operations says what the public functions really take, and names all of them."""
 
+import importlib
 import inspect
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +13,9 @@ import pytest
 import softmax_cy
 from softmax_cy import capi
 from softmax_cy._operations import BY_NAME, KERNELS, OPERATIONS, names
+
+ROOT = Path(__file__).parents[1]
+HEADER = Path(softmax_cy.get_include(), "softmax_cy.h").read_text()
 
 # Public functions that compute nothing.
 OTHERS = {"get_include", "get_num_threads", "set_num_threads", "show_config"}
@@ -51,7 +59,75 @@ def test_the_c_interface_has_what_the_list_says():
     wanted = {
         f"{o.name}{view}_{dtype}" for o in OPERATIONS if o.in_c for view in ("", "_view") for dtype in ("f32", "f64")
     }
-    assert set(capi.__pyx_capi__) == wanted
+    assert set(capi.__pyx_capi__) == wanted, "build anew: tools/write_capi.py writes capi.pyx before a build"
+
+
+@pytest.fixture(scope="module")
+def writer():
+    """The tool that writes the C interface."""
+    pytest.importorskip("Cython", reason="its templates are expanded by Cython")
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        return importlib.import_module("write_capi")
+    finally:
+        sys.path.remove(str(ROOT / "tools"))
+
+
+def test_the_header_has_a_member_for_each_function_of_the_list(writer):
+    missing = writer.find_missing_members(writer.list_functions(writer.load_operations()), HEADER)
+    assert not missing, missing
+
+
+def test_one_operation_more_in_the_list_is_asked_for_in_the_header(writer):
+    operations = writer.load_operations()
+    operations.OPERATIONS += (replace(operations.BY_NAME["softmax_vjp"], name="sparsemax_vjp"),)
+    missing = writer.find_missing_members(writer.list_functions(operations), HEADER)
+    assert missing == (
+        "softmax_cy_table in src/softmax_cy/include/softmax_cy.h lacks functions of the list of operations. Add at its "
+        "end, each with a comment that says what it computes:\n\n"
+        + "".join(
+            f"""    int (*sparsemax_vjp_{suffix})(
+        ptrdiff_t rows, ptrdiff_t length,
+        const {real} *grad, ptrdiff_t grad_row_stride, ptrdiff_t grad_stride,
+        const {real} *y, ptrdiff_t y_row_stride, ptrdiff_t y_stride,
+        {real} *out, ptrdiff_t out_row_stride, ptrdiff_t out_stride,
+        double scale);
+"""
+            for suffix, real in (("f32", "float"), ("f64", "double"))
+        )
+    )
+
+
+def test_members_that_the_build_asks_for_are_those_of_the_header(writer):
+    for function in writer.list_functions(writer.load_operations()):
+        assert function.declare_member() in HEADER
+
+
+def test_the_c_interface_is_written_only_where_its_text_changes(writer, tmp_path, monkeypatch):
+    for name in ("_operations.py", *(f"{name}.tp" for name in writer.OUTPUTS)):
+        (tmp_path / name).write_bytes((ROOT / "src/softmax_cy" / name).read_bytes())
+    monkeypatch.setattr(writer, "PACKAGE", tmp_path)
+    writer.write()
+    written = {path: path.read_text() for path in map(tmp_path.joinpath, writer.OUTPUTS)}
+    for path, text in written.items():
+        assert text.startswith("# Written by tools/write_capi.py from ")
+        path.chmod(0o444)
+        os.utime(path, (1, 1))
+    writer.write()
+    assert [path.stat().st_mtime for path in written] == [1, 1]
+    capi_pxd = tmp_path / "capi.pxd"
+    capi_pxd.chmod(0o644)
+    capi_pxd.write_text("of an older list")
+    writer.write()
+    assert {path: path.read_text() for path in written} == written
+
+
+def test_every_function_of_the_list_is_called_from_c():
+    program = (ROOT / "tests/every_function.c").read_text()
+    for operation in OPERATIONS:
+        if operation.in_c:
+            call = f"softmax_cy->{operation.name}_##SUFFIX("
+            assert call in program, f"add a call of {operation.name} to EVERY_FUNCTION in tests/every_function.c"
 
 
 def test_names_of_a_family():

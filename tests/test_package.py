@@ -97,7 +97,12 @@ def built(tmp_path_factory):
 def test_the_sdist_holds_sources_and_no_generated_code(built):
     with tarfile.open(built[0]) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
-    assert {"src/softmax_cy/kernels/simd.h", "src/softmax_cy/_forward.pyx", "tests/conftest.py", "LICENSE"} <= names
+    assert {
+        "src/softmax_cy/kernels/vector/simd.h",
+        "src/softmax_cy/_forward.pyx",
+        "tests/conftest.py",
+        "LICENSE",
+    } <= names
     package = [name for name in names if name.startswith("src/") and "/examples/" not in name]
     assert not [name for name in package if name.endswith((".c", ".so", ".o"))]
 
@@ -114,8 +119,10 @@ def test_the_wheel_holds_what_embedders_need_and_no_generated_code(built):
         "include/softmax_cy.h",
         "kernels/table.pxd",
         "kernels/kinds.h",
+        "plain.pyi",
     ):
         assert f"softmax_cy/{name}" in names
+    assert any(name.startswith("softmax_cy/plain.") and name.endswith(".so") for name in names)
     examples = {
         f"softmax_cy/{path.relative_to(PACKAGE)}"
         for path in (PACKAGE / "examples").rglob("*.*")

@@ -16,7 +16,7 @@ if not (ROOT / "benchmarks").is_dir():
 from benchmarks import race, reference, report, standings
 from benchmarks.buffers import PAGE, PLACES, Buffers
 from benchmarks.cases import CASES, GROUPS, Case, Group, every, inputs, mean, within
-from benchmarks.peers import Limit, NumPy, Run, SoftmaxCy
+from benchmarks.peers import Cannot, Limit, NumPy, PlainCython, Run, SoftmaxCy
 from benchmarks.screen import PlainScreen
 from benchmarks.timing import Outcome
 
@@ -183,6 +183,40 @@ def test_standings():
     assert [verdict.met for verdict in verdicts] == [False, True, False, True, None]
     assert [verdict.value for verdict in verdicts[1:4]] == pytest.approx([2, 2, 1.25])
     assert report.verdict_text(verdicts[3]) == "met: <= 1.5x the time of np.copyto for 3x4: 1.25 (softmax-f32-3x4)"
+
+
+def test_plain_loops_are_no_competitor():
+    """They are shown, and may be aimed at by name, but are not the best peer even where they are the fastest."""
+    outcome = timed((1, 2), **{"softmax_cy": 2.0, "torch": 8.0, "numpy": 6.0, "plain Cython": 4.0, "limit": 1.0})
+    assert standings.best_peer(outcome) == "numpy"
+    assert standings.ratio(outcome, "best") == 3
+    assert standings.ratio(outcome, "plain Cython") == 2
+    assert standings.best_peer(timed((1, 2), **{"softmax_cy": 2.0, "plain Cython": 4.0})) is None
+
+    group = Group("a group", (outcome.case,), (every("best", 2.5), every("plain Cython", 2.5)))
+    assert [verdict.met for verdict in standings.verdicts(group, [outcome], "v4")] == [True, False]
+    table = report.group_table(group, [outcome], [])
+    assert "plain Cython" in table.headers
+    assert table.rows[0][table.headers.index("best / ours")] == "3.00 (numpy)"
+
+
+def test_plain_loops_take_part(capsys):
+    assert "plain Cython" in race.arguments([]).peers
+    options = [*QUICK, "--peers", "plain Cython", "limit"]
+    assert race.main(options) == 0
+    assert "plain Cython" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+def test_plain_loops_compute_their_cases_right(case):
+    buffers = Buffers(case, PLACES[-1])
+    simple = case == Case(case.operation, case.shape, case.dtype) and len(case.shape) == 2
+    if case.operation in ("softmax", "softmax_jacobian") and case.dtype in ("float32", "float64") and simple:
+        run = PlainCython().prepare(case, buffers)
+        assert reference.fault(case, run.read(run.call()), reference.expected(case, inputs(case))) == ""
+    else:
+        with pytest.raises(Cannot):
+            PlainCython().prepare(case, buffers)
 
 
 def test_percentiles():

@@ -21,6 +21,7 @@ from softmax_cy import (
     log_softmax_jvp,
     log_softmax_vjp,
     logsumexp,
+    plain,
     softmax,
     softmax_and_jacobian,
     softmax_jacobian,
@@ -146,6 +147,11 @@ assert_type(
 )
 assert_type(cross_entropy_and_grad(single, [0, 1], out=labelled), tuple[np.float32, Labelled])
 
+# ---- plain loops -------------------------------------------------------------------------------------------------
+
+plain.softmax(single, np.empty_like(single))
+plain.softmax_jacobian(double, np.empty((2, 3, 3)))
+
 
 def refused() -> None:
     """Each line is an error for both checkers: they say so where one of these comments is not needed."""
@@ -157,3 +163,6 @@ def refused() -> None:
     softmax_jacobian(single, (0,))  # type: ignore[call-overload]
     softmax_jacobian(single, None)  # type: ignore[call-overload]
     cross_entropy(single, [0, 1], reduction="max")  # type: ignore[call-overload]
+    plain.softmax(half, half)  # type: ignore[type-var]
+    plain.softmax(single, double)  # type: ignore[type-var]
+    plain.softmax([[0.0]], double)  # type: ignore[arg-type]

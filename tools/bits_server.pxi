@@ -83,7 +83,7 @@ cdef void slices_answer(const Request *request, const Elements *elements, Py_ssi
 cdef void jacobian_answer(const Request *request) noexcept nogil:
     """A matrix a slice; from y, or from y and the logits."""
     cdef Py_ssize_t row = request.length * sizeof(real), i
-    cdef Elements elements = reals(request.length, sizeof(real))
+    cdef Elements elements = describe_reals(request.length, sizeof(real))
     cdef JacobianRows rows
     cdef char *y = taken(numbers(request, False), sizeof(real))
     cdef char *x = NULL
@@ -140,10 +140,10 @@ cdef public int main() noexcept nogil:
     cdef Elements elements
     cdef Py_ssize_t next_
     while fread(&request, sizeof(Request), 1, stdin) == 1:
-        elements = reals(request.length, sizeof(real))
+        elements = describe_reals(request.length, sizeof(real))
         next_ = request.length * sizeof(real)
         if request.columns:
-            elements = reals(request.length, request.count * sizeof(real))
+            elements = describe_reals(request.length, request.count * sizeof(real))
             next_ = sizeof(real)
         if request.operation == CROSS_ENTROPY_AND_GRAD:
             cross_entropy_answer(&request, &elements, next_)

@@ -26,6 +26,7 @@ def functions() -> dict[str, str]:
 def declarations() -> dict[str, str]:
     """The same with their types as Cython code sees them."""
     text = Path(softmax_cy.get_include(), "../capi.pxd").read_text()
+    text = re.sub(r" *#.*", "", text)
     found = re.findall(r"^cdef int (\w+)(\(.*?\)) noexcept nogil", text, re.DOTALL | re.MULTILINE)
     return {name: re.sub(r"\s+", " ", types).replace("( ", "(").replace(", )", ")") for name, types in sorted(found)}
 

@@ -1,4 +1,4 @@
-"""Write src/softmax_cy/kernels/constants.h: every number that the kernels' mathematics rests on.
+"""Write src/softmax_cy/kernels/vector/constants.h: every number that the kernels' mathematics rests on.
 
 Usage: python tools/constants.py [--check]      (needs mpmath)
 
@@ -23,7 +23,7 @@ import mpmath as mp
 import numpy as np
 
 mp.mp.dps = 60
-HEADER = Path(__file__).parents[1] / "src/softmax_cy/kernels/constants.h"
+HEADER = Path(__file__).parents[1] / "src/softmax_cy/kernels/vector/constants.h"
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Format:
     step_degree: int  # of C
     step_hi_bits: int  # the same for n * STEP_HI
     rounder_offset: int  # what ROUNDER holds in its low bits: simd.h
-    raise_by: int  # exponentials are kept this many powers of two too large: exp.pxi
-    raise_high_by: int  # the same where the exponential is multiplied by a large sum: products.pxi
+    raise_by: int  # exponentials are kept this many powers of two too large: exponential.pxi
+    raise_high_by: int  # the same where the exponential is multiplied by a large sum: product.pxi
     suffix: str
 
     @property
@@ -243,8 +243,8 @@ def block(fmt: Format) -> list[str]:
         ("POWER_SHIFT", str(fmt.power_shift), "moves n into the exponent, and n % STEPS below it"),
         ("ROUNDER", literal(magic + fmt.rounder_offset, fmt), "adding it leaves rint() in the low bits"),
         ("POWER_ROUNDER", literal(with_field, fmt), "the same with the exponent field of a raised 1 added"),
-        ("RAISE", literal(mp.mpf(2) ** fmt.raise_by, fmt), "exponentials are kept this much too large: exp.pxi"),
-        ("RAISE_HIGH", literal(mp.mpf(2) ** fmt.raise_high_by, fmt), "the same beside a large sum: products.pxi"),
+        ("RAISE", literal(mp.mpf(2) ** fmt.raise_by, fmt), "exponentials are raised by this: exponential.pxi"),
+        ("RAISE_HIGH", literal(mp.mpf(2) ** fmt.raise_high_by, fmt), "the same beside a large sum: product.pxi"),
         ("HIGH_SHIFT", literal(mp.mpf(fmt.raise_by - fmt.raise_high_by), fmt), "log2(RAISE / RAISE_HIGH)"),
         ("EXTREME", literal(mp.mpf(2) ** extreme, fmt), "sums from here on are the business of extreme.pxi"),
         (

@@ -5,8 +5,8 @@ from libc.math cimport exp, frexp, ldexp
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-include "simd.pxi"
-include "exp.pxi"
+include "vector/vector.pxi"
+include "formulas/exponential.pxi"
 
 cdef extern from "<math.h>" nogil:
     long double expl(long double)
@@ -98,9 +98,9 @@ def every_float(uint32_t first, uint32_t last):
             for i in range(count):
                 one = bits + <uint32_t> i
                 memcpy(x + i, &one, 4)
-            shifted = compared(x, count, shifts_to(v_set(largest(x, count)), 1), shifted)
-            if x[0] <= 0 and largest(x, count) <= 0 and x[count - 1] > v_first(unshifted().lowest):
-                plain = compared(x, count, unshifted(), plain)
+            shifted = compared(x, count, find_shifts(v_set(largest(x, count)), 1), shifted)
+            if x[0] <= 0 and largest(x, count) <= 0 and x[count - 1] > v_first(make_unshifted().lowest):
+                plain = compared(x, count, make_unshifted(), plain)
             bits += <uint32_t> count
     return as_tuple(shifted), as_tuple(plain)
 
@@ -134,7 +134,7 @@ def many_doubles(uint64_t first, uint64_t last, double[::1] hard_x, double[::1] 
     cdef real[CHUNK] x
     cdef real[CHUNK] e
     cdef Worst worst = Worst(error=0, x=0, misrounded=0, inputs=0)
-    cdef Shifts shifts = unshifted()
+    cdef Shifts shifts = make_unshifted()
     cdef double lowest = v_first(shifts.lowest)
     cdef int power = raised_by(shifts)
     cdef double unit

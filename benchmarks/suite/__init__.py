@@ -1,1 +1,1 @@
-"""What asv measures from commit to commit: a module an operation. See docs/benchmarks.md."""
+"""What asv measures from commit to commit. docs/benchmarks.md describes it."""

@@ -1,4 +1,4 @@
-"""How many units in the last place the worst result is off, on inputs that cost others their digits."""
+"""How many units in the last place the worst result is off. The inputs are those on which others lose digits."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from benchmarks import reference
 from benchmarks.buffers import Buffers
 from benchmarks.cases import SEED, Case, arguments, numpy_dtype
-from benchmarks.suite.harness import NUMPY, OURS, PLACE, SCIPY, TORCH, Missing, Parameters, ready
+from benchmarks.operations import BY_NAME
+from benchmarks.suite.harness import PLACE, Missing, Parameters, backends_of, ready
 
 WIDE = np.longdouble
 ROWS, LENGTH = 64, 1000
-RELATIVE = ("softmax", "log_softmax", "logsumexp", "softmax_jacobian")  # the others are differences, which may vanish
-PRODUCTS = ("softmax_vjp", "softmax_jvp")
+DIFFERENCES = ("product", "loss")  # the families whose results are differences, which may vanish
 
 
 class HardBuffers(Buffers):
-    """Rows of four kinds: ordinary, spread out, all negative, and with one class far ahead."""
+    """These hold rows of four kinds: ordinary, spread out, all negative, and with one class far ahead."""
 
     def __init__(self, case: Case, place: tuple[int, ...]) -> None:
         rng = np.random.default_rng(SEED)
@@ -33,28 +33,25 @@ class HardBuffers(Buffers):
         self.reset()
 
     def reset(self) -> None:
-        """Leave nothing of an earlier result in the output."""
+        """Remove an earlier result from the output."""
         self.out[...] = np.nan
 
 
 class Digits(Parameters):
-    """An operation in every dtype, by every backend."""
+    """A benchmark that measures the digits of an operation in every dtype, by every backend."""
 
     def __init__(self, operation: str, dtypes: tuple[str, ...] = ("float32",), length: int = LENGTH) -> None:
-        backends = [OURS, NUMPY, TORCH]
-        if operation in ("softmax", "log_softmax", "logsumexp"):
-            backends.append(SCIPY)
-        super().__init__(unit="ulp", dtype=dtypes, backend=backends)
+        super().__init__(unit="ulp", dtype=dtypes, backend=backends_of(operation))
         self.operation = operation
         self.shape = (ROWS, length)
 
     @property
     def definition(self) -> Callable[..., object]:
-        """For any dtype."""
+        """Return the formula of the operation, for arrays of any dtype."""
         return reference.OPERATIONS[self.operation]
 
     def prepare(self, dtype: str, backend: str) -> None:
-        """Compute it."""
+        """Compute the result."""
         if np.finfo(WIDE).nmant <= np.finfo(dtype).nmant + 8:
             raise Missing("long double is no wider than double here")
         case = Case(self.operation, self.shape, dtype)
@@ -63,22 +60,24 @@ class Digits(Parameters):
         self.result = run.read(run.call())
 
     def max_ulp(self) -> float:
-        """The worst of all."""
+        """Return the error of the worst result."""
         arrays = (array.astype(WIDE) if array.dtype.kind == "f" else array for array in self.inputs)
         exact = log_softmax(*arrays) if self.operation == "log_softmax" else self.definition(*arrays, -1)
         exact = exact if isinstance(exact, tuple) else (exact,)
         return max(worst(np.asarray(got), want, self.size(want)) for got, want in zip(self.result, exact, strict=True))
 
     def size(self, exact: np.ndarray) -> np.ndarray:
-        """Whose units count: each number's; where numbers are differences, those of the largest term of the slice."""
-        if self.operation in RELATIVE or exact.ndim == 0:
+        """Return the numbers whose units count: the exact ones, or for differences the largest term of the slice."""
+        operation = BY_NAME[self.operation]
+        if operation.family not in DIFFERENCES or exact.ndim == 0:
             return np.abs(exact)
-        terms = np.multiply(*self.inputs) if self.operation in PRODUCTS else exact
+        of_softmax = [array.holds for array in operation.inputs] == ["vector", "softmax"]
+        terms = np.multiply(*self.inputs) if of_softmax else exact
         return np.abs(terms).max(-1, keepdims=True)
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
-    """Without the cancellation of the definition, which leaves nothing of the logarithm of a near certainty."""
+    """Compute log_softmax without the cancellation of the definition, which ruins the logarithm of a near certainty."""
     shifted = x - x.max(-1, keepdims=True)
     rest = np.exp(shifted)
     np.put_along_axis(rest, shifted.argmax(-1, keepdims=True), 0, -1)
@@ -86,7 +85,7 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 
 def worst(got: np.ndarray, want: np.ndarray, size: np.ndarray) -> float:
-    """In units in the last place of numbers of that size."""
+    """Return the largest error in units in the last place of numbers of that size."""
     info = np.finfo(got.dtype)
     exponent = np.maximum(np.frexp(size)[1] - 1, info.minexp)
     unit = np.ldexp(WIDE(1), exponent - info.nmant)

@@ -1,4 +1,4 @@
-"""Between asv and the race: the same cases and peers, prepared before asv's clock starts."""
+"""What stands between asv and the race. It prepares their cases and peers before asv's clock starts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ from benchmarks.standings import ratios
 from benchmarks.timing import race
 
 NUMPY, TORCH, SCIPY, NAIVE = peers.NumPy.name, peers.Torch.name, peers.SciPy.name, peers.Naive.name
+PLAIN_CYTHON = "plain Cython"
 KINDS = {kind.name: kind for kind in (peers.SoftmaxCy, peers.Again, peers.Naive, peers.Limit, *peers.OTHERS)}
 
 __all__ = ["LIMIT", "NAIVE", "NUMPY", "OURS", "SCIPY", "TORCH", "Grid", "LeanBuffers", "Pair", "Parameters"]
+
+# asv shows the results of one version of a benchmark only. By default the version is a digest of the source text, which
+# benchmarks made by one function share, and which a better docstring changes. So it is a number here: raise it when
+# times before and after a change of the benchmarks cannot be compared.
+VERSION = "1"
 
 PLACE = (64, 1088, 2112)  # apart from each other, and the same for all peers and commits
 RATIO_ROUNDS, RATIO_SECONDS = 24, 0.6
@@ -28,15 +34,15 @@ BOTH = ("float32", "float64")
 
 
 class Missing(Exception):
-    """There is nothing to measure; the message tells why."""
+    """There is nothing to measure. The message tells why."""
 
 
 class Parameters:
-    """The parameters of a benchmark, and what has to happen before it.
+    """An object that holds the parameters of a benchmark and prepares what it measures.
 
-    asv takes this for the list of combinations to leave out. It asks whether the one at hand is in the list before it
-    measures, never while it does, and that is when things are prepared. A `setup` would have asv time single calls, and
-    what is prepared or imported within the first call would count as its time, with the same effect.
+    asv takes it for the list of combinations to leave out. It asks whether a combination is in the list before it
+    measures, and never while it measures. That is when it prepares. With a `setup`, asv would time single calls. With
+    preparations or imports within the first call, asv would count them as its time, with the same effect.
     """
 
     def __init__(self, unit: str = "", **params: Iterable[str]) -> None:
@@ -46,14 +52,15 @@ class Parameters:
         self.prepared: tuple[str, ...] | None = None
 
     def __call__(self, function: Callable) -> Callable:
-        """Make a benchmark of a function."""
+        """Turn a function into a benchmark with these parameters."""
         function.params, function.param_names, function.skip_params = self.values, self.names, self
+        function.version = VERSION
         if self.unit:
             function.unit = self.unit
         return function
 
     def __contains__(self, combination: tuple[str, ...]) -> bool:
-        """Whether this combination cannot be measured; if it can, it is ready afterwards."""
+        """Return whether this combination cannot be measured. If it can, it is ready afterwards."""
         if combination != self.prepared:
             try:
                 self.prepare(*combination)
@@ -64,16 +71,16 @@ class Parameters:
         return False
 
     def combinations(self) -> Iterable[tuple[str, ...]]:
-        """All of them."""
+        """Return all combinations of the parameters."""
         return itertools.product(*self.values)
 
     def prepare(self, *combination: str) -> None:
-        """All but what is to be measured; raises Missing, Cannot or ImportError."""
+        """Do everything but what is measured. Raise Missing, Cannot or ImportError if that is impossible."""
         raise NotImplementedError
 
 
 class Grid(Parameters):
-    """An operation on every shape, dtype and backend."""
+    """A benchmark that measures an operation on every shape, in every dtype and by every backend."""
 
     def __init__(
         self,
@@ -94,11 +101,11 @@ class Grid(Parameters):
         self.run: peers.Run | None = None
 
     def case(self, shape: str, dtype: str) -> Case:
-        """As the race knows it."""
+        """Return the case of the race."""
         return Case(self.operation, shape_of(shape), dtype, **self.options)
 
     def prepare(self, shape: str, dtype: str, backend: str) -> None:
-        """Have `call` compute it."""
+        """Let `call` be the call to measure."""
         if backend == NAIVE and shape_of(shape) != self.naive_on:
             raise Missing("loops in Python only on the smallest shape")
         self.run = ready(self.case(shape, dtype), backend, self.buffers)
@@ -106,7 +113,7 @@ class Grid(Parameters):
 
 
 class Pair(Parameters):
-    """An operation on every shape and dtype, by softmax_cy and another peer side by side."""
+    """A benchmark that measures softmax_cy and another peer in turns, on every shape and in every dtype."""
 
     def __init__(
         self,
@@ -121,12 +128,12 @@ class Pair(Parameters):
         self.other = other
 
     def prepare(self, shape: str, dtype: str) -> None:
-        """See that both can."""
+        """Make sure that both peers can compute the case."""
         for backend in (OURS, self.other):
             self.grid.prepare(shape, dtype, backend)
 
     def rounds(self, shape: str, dtype: str) -> list[float]:
-        """The time of softmax_cy as a multiple of the other's, round by round."""
+        """Return the time of softmax_cy as a multiple of the other peer's time, round by round."""
         case = self.grid.case(shape, dtype)
         outcome = race(case, [peer(OURS), peer(self.other)], RATIO_ROUNDS, RATIO_SECONDS)
         if outcome.wrong:
@@ -134,12 +141,12 @@ class Pair(Parameters):
         return [1 / value for value in ratios(outcome, self.other)]
 
     def ratio(self, shape: str, dtype: str) -> float:
-        """The median of the rounds."""
+        """Return the median of the rounds."""
         return statistics.median(self.rounds(shape, dtype))
 
 
 class LeanBuffers(Buffers):
-    """Inputs made without temporaries, and an output that nobody has touched: for peaks of memory."""
+    """Buffers for peaks of memory: they make the inputs without temporaries and leave the output untouched."""
 
     def __init__(self, case: Case, place: tuple[int, ...]) -> None:
         self._out_start = place[-1]
@@ -154,14 +161,20 @@ class LeanBuffers(Buffers):
         """Leave the output untouched."""
 
 
+def backends_of(operation: str) -> tuple[str, ...]:
+    """Name the backends that compute an operation, softmax_cy first."""
+    others = (NUMPY, TORCH, SCIPY, PLAIN_CYTHON)
+    return (OURS, *(name for name in others if hasattr(KINDS.get(name), operation)))
+
+
 @cache
 def peer(name: str) -> peers.Peer:
-    """Loaded when first asked for; raises ImportError."""
+    """Load a peer when it is first asked for. Raise ImportError if it is not installed."""
     return KINDS[name]()
 
 
 def ready(case: Case, backend: str, buffers: type[Buffers] = Buffers) -> peers.Run:
-    """A call that has been made once. Commits that lack a function or an argument have nothing to measure."""
+    """Return a call that has been made once. Commits that lack a function or an argument have nothing to measure."""
     ours = peer(backend) is peer(OURS)
     if ours and not hasattr(peer(OURS).library, case.operation):
         raise Missing(f"this build has no {case.operation}")
@@ -176,15 +189,15 @@ def ready(case: Case, backend: str, buffers: type[Buffers] = Buffers) -> peers.R
 
 
 def shape_name(shape: Sequence[int]) -> str:
-    """As asv shows it."""
+    """Return the name of a shape that asv shows."""
     return "x".join(map(str, shape))
 
 
 def shape_of(name: str) -> tuple[int, ...]:
-    """The other way round."""
+    """Return the shape of such a name."""
     return tuple(map(int, name.split("x")))
 
 
 def geometric_distance(values: Sequence[float]) -> float:
-    """How far the median of ratios is from 1, either way."""
+    """Return how far the median of ratios is from 1, upwards or downwards."""
     return math.exp(abs(math.log(statistics.median(values)))) - 1

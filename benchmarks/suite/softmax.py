@@ -1,38 +1,28 @@
-"""The forward pass."""
+"""What only softmax has: more memory, other axes, half precision, threads, and small calls."""
 
-from benchmarks.cases import ALONG_AXIS_0, BEYOND_CACHE, HALF_PRECISION, IN_CACHE, IN_PLACE, SHARED_ROWS, VECTOR
-from benchmarks.suite.digits import Digits
-from benchmarks.suite.harness import BOTH, LIMIT, NUMPY, OURS, SCIPY, TORCH, Grid, LeanBuffers, Pair
+from benchmarks.cases import ALONG_AXIS_0, BEYOND_CACHE, HALF_PRECISION, IN_PLACE, SHARED_ROWS, VECTOR
+from benchmarks.suite.harness import LIMIT, NUMPY, OURS, SCIPY, TORCH, Grid, LeanBuffers, backends_of
 
 TOTAL = 2**18  # elements, 1 MB in float32: as much as the second-level cache of many CPUs
 LENGTHS = tuple(2**power for power in range(3, 19, 3))
 
-PEERS = (OURS, NUMPY, TORCH, SCIPY)
+BESIDE_THE_LIMIT = (*backends_of("softmax"), LIMIT)
 
-grid = Grid("softmax", IN_CACHE, backends=PEERS, naive_on=IN_CACHE[0])
-
-
-@grid
-def time_softmax(*_):
-    """Into an array that exists, where the peer can."""
-    grid.call()
-
-
-beyond_cache = Grid("softmax", BEYOND_CACHE, backends=(*PEERS, LIMIT))
+beyond_cache = Grid("softmax", BEYOND_CACHE, backends=BESIDE_THE_LIMIT)
 
 
 @beyond_cache
 def time_softmax_beyond_cache(*_):
-    """More than the caches hold; the limit is a copy of the input."""
+    """Work on more than the caches hold. The limit is a copy of the input."""
     beyond_cache.call()
 
 
-by_length = Grid("softmax", [(TOTAL // n, n) for n in LENGTHS], ("float32",), (*PEERS, LIMIT))
+by_length = Grid("softmax", [(TOTAL // n, n) for n in LENGTHS], ("float32",), BESIDE_THE_LIMIT)
 
 
 @by_length
 def time_softmax_by_length(*_):
-    """As many elements, in longer and longer rows; the limit is a copy of the input."""
+    """Work on the same number of elements, in longer and longer rows. The limit is a copy of the input."""
     by_length.call()
 
 
@@ -41,7 +31,7 @@ half_precision = Grid("softmax", HALF_PRECISION, ("float16", "bfloat16"))
 
 @half_precision
 def time_softmax_half_precision(*_):
-    """Computed in float32, rounded once."""
+    """Compute in float32, and round once."""
     half_precision.call()
 
 
@@ -50,7 +40,7 @@ along_axis_0 = Grid("softmax", ALONG_AXIS_0, axis=0)
 
 @along_axis_0
 def time_softmax_along_axis_0(*_):
-    """Slices side by side."""
+    """Work on slices that lie side by side."""
     along_axis_0.call()
 
 
@@ -59,16 +49,16 @@ in_place = Grid("softmax", IN_PLACE, in_place=True)
 
 @in_place
 def time_softmax_in_place(*_):
-    """Over its own input."""
+    """Write over the input."""
     in_place.call()
 
 
-small_call = Grid("softmax", [VECTOR], backends=PEERS, allocated=True)
+small_call = Grid("softmax", [VECTOR], backends=(OURS, NUMPY, TORCH, SCIPY), allocated=True)
 
 
 @small_call
 def time_softmax_small_call(*_):
-    """Ten numbers and a new array: what a call costs."""
+    """Work on ten numbers and return a new array. This is what a call costs."""
     small_call.call()
 
 
@@ -77,7 +67,7 @@ two_threads = Grid("softmax", SHARED_ROWS, ("float32",), (OURS, TORCH), threads=
 
 @two_threads
 def time_softmax_two_threads(*_):
-    """Rows shared by two threads."""
+    """Share the rows between two threads."""
     two_threads.call()
 
 
@@ -86,23 +76,5 @@ lean = Grid("softmax", [(2048, 8192)], ("float32",), buffers=LeanBuffers)
 
 @lean
 def peakmem_softmax(*_):
-    """64 MB in and 64 MB out; `control.peakmem_nothing` is what the process takes without them."""
+    """Read 64 MB and write 64 MB. `control.peakmem_nothing` tells what the process takes without them."""
     lean.call()
-
-
-pair = Pair("softmax", IN_CACHE)
-
-
-@pair
-def track_ratio_to_torch(*case):
-    """The time of softmax_cy as a multiple of torch's, in turns."""
-    return pair.ratio(*case)
-
-
-digits = Digits("softmax", BOTH)
-
-
-@digits
-def track_max_ulp(*_):
-    """The worst result on hard inputs."""
-    return digits.max_ulp()

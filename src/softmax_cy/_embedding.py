@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from softmax_cy import capi
+from softmax_cy._operations import OPERATIONS, Operation
+
+# What the names of the C interface end in: the type of the numbers in C.
+REALS = {"f32": "float", "f64": "double"}
 
 CTYPES: dict[str, Any] = {
     "int": ctypes.c_int,
@@ -32,6 +35,16 @@ class Function(NamedTuple):
         return ctypes.CFUNCTYPE(ctypes.c_int, *(CTYPES[kind.replace("const ", "")] for kind in arguments))(self.address)
 
 
+def write_signature(operation: Operation, real: str) -> str:
+    """Write the type in C of the function for arrays of this type."""
+    kinds = ["ptrdiff_t", "ptrdiff_t"]
+    for const, arrays in (("const ", operation.inputs), ("", operation.outputs)):
+        for array in arrays:
+            kinds.append(f"{const}{'int64_t' if array.holds == 'target' else real} *")
+            kinds += ["ptrdiff_t"] * array.ndim
+    return f"int (*)({', '.join([*kinds, 'double'])})"
+
+
 def functions() -> Mapping[str, Function]:
     """All that have no argument but numbers and pointers."""
     # Prototypes of our own: whoever else uses ctypes.pythonapi has theirs.
@@ -39,13 +52,12 @@ def functions() -> Mapping[str, Function]:
     name_of = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", python))
     pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
     found = {}
-    for name, capsule in sorted(capi.__pyx_capi__.items()):
-        declaration = name_of(capsule)
-        if b"__Pyx_memviewslice" not in declaration:
-            signature = re.sub(r"(\w+) const \*", r"const \1 *", declaration.decode())
-            signature = signature.replace("Py_ssize_t", "ptrdiff_t").replace("int (", "int (*)(", 1)
-            found[name] = Function(pointer_of(capsule, declaration), signature)
-    return MappingProxyType(found)
+    for operation in OPERATIONS:
+        for suffix, real in REALS.items() if operation.in_c else ():
+            name = f"{operation.name}_{suffix}"
+            capsule = capi.__pyx_capi__[name]
+            found[name] = Function(pointer_of(capsule, name_of(capsule)), write_signature(operation, real))
+    return MappingProxyType(dict(sorted(found.items())))
 
 
 ctypes_functions = functions()

@@ -21,6 +21,7 @@ array([[0.5, 0.5]])
 
 from __future__ import annotations
 
+import linecache
 from typing import Any
 
 from numba import njit, types
@@ -28,6 +29,7 @@ from numba.core.errors import TypingError
 from numba.extending import overload
 
 from softmax_cy._embedding import ctypes_functions
+from softmax_cy._operations import BY_NAME, Operation
 from softmax_cy.capi import Status
 
 __all__ = sorted(ctypes_functions)
@@ -67,136 +69,45 @@ def compiled_must_be_writable(output: Any) -> Any:
     return nothing
 
 
-def elementwise(function: Any) -> Any:
-    """Softmax and log_softmax."""
-
-    @njit(nogil=True)
-    def call(x: Any, out: Any, scale: float) -> int:
-        must_be_writable(out)
-        if x.shape != out.shape:
-            return SHAPE_MISMATCH
-        if not (has_steps(x) and has_steps(out)):
-            return BAD_STRIDE
-        rows, length = x.shape
-        return function(rows, length, x.ctypes, step(x, 0), step(x, 1), out.ctypes, step(out, 0), step(out, 1), scale)
-
-    return call
+# Programs may name the arguments of a callable. These are not called what they are in the list; the names are kept.
+INPUTS = {"grad": "v", "tangent": "v", "log_y": "y"}
+OUTPUTS = {"loss": "losses"}
 
 
-def reduction(function: Any) -> Any:
-    """Logsumexp."""
-
-    @njit(nogil=True)
-    def call(x: Any, out: Any, scale: float) -> int:
-        must_be_writable(out)
-        rows, length = x.shape
-        if out.shape != (rows,):
-            return SHAPE_MISMATCH
-        if not (has_steps(x) and has_steps(out)):
-            return BAD_STRIDE
-        return function(rows, length, x.ctypes, step(x, 0), step(x, 1), out.ctypes, step(out, 0), scale)
-
-    return call
-
-
-def product(function: Any) -> Any:
-    """A product with a Jacobian."""
-
-    @njit(nogil=True)
-    def call(v: Any, y: Any, out: Any, scale: float) -> int:
-        must_be_writable(out)
-        if v.shape != out.shape or y.shape != out.shape:
-            return SHAPE_MISMATCH
-        if not (has_steps(v) and has_steps(y) and has_steps(out)):
-            return BAD_STRIDE
-        rows, length = v.shape
-        return function(
-            rows,
-            length,
-            v.ctypes,
-            step(v, 0),
-            step(v, 1),
-            y.ctypes,
-            step(y, 0),
-            step(y, 1),
-            out.ctypes,
-            step(out, 0),
-            step(out, 1),
-            scale,
-        )
-
-    return call
+def write_source(operation: Operation, name: str) -> str:
+    """Write a function that checks its arrays and calls `function`, which takes pointers and strides."""
+    inputs = {INPUTS.get(array.name, array.name): array.ndim for array in operation.inputs}
+    outputs = {OUTPUTS.get(array.name, array.name): array.ndim for array in operation.outputs}
+    arrays = inputs | outputs
+    first, *others = arrays
+    shapes = {1: "(rows,)", 2: "(rows, length)", 3: "(rows, length, length)"}
+    arguments = ["rows", "length"]
+    for array, ndim in arrays.items():
+        arguments += [f"{array}.ctypes", *(f"step({array}, {axis})" for axis in range(ndim))]
+    lines = [
+        f"def {name}({', '.join(arrays)}, {operation.factor}):",
+        *(f"    must_be_writable({array})" for array in outputs),
+        f"    rows, length = {first}.shape",
+        f"    if {' or '.join(f'{array}.shape != {shapes[arrays[array]]}' for array in others)}:",
+        "        return SHAPE_MISMATCH",
+        f"    if not ({' and '.join(f'has_steps({array})' for array in arrays)}):",
+        "        return BAD_STRIDE",
+        f"    return function({', '.join(arguments)}, {operation.factor})",
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def jacobian(function: Any) -> Any:
-    """A Jacobian a row."""
-
-    @njit(nogil=True)
-    def call(y: Any, out: Any, scale: float) -> int:
-        must_be_writable(out)
-        rows, length = y.shape
-        if out.shape != (rows, length, length):
-            return SHAPE_MISMATCH
-        if not (has_steps(y) and has_steps(out)):
-            return BAD_STRIDE
-        return function(
-            rows,
-            length,
-            y.ctypes,
-            step(y, 0),
-            step(y, 1),
-            out.ctypes,
-            step(out, 0),
-            step(out, 1),
-            step(out, 2),
-            scale,
-        )
-
-    return call
+def make_caller(name: str) -> Any:
+    """Make what numba can call in place of the function of this name."""
+    if name not in ctypes_functions:
+        raise ValueError(f"no function of the C interface is named {name!r}, expected one of {', '.join(__all__)}")
+    source = write_source(BY_NAME[name.rpartition("_")[0]], name)
+    # The compiler's messages quote the line, and look for it here.
+    file = f"<softmax_cy.numba.{name}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    names = {**globals(), "function": ctypes_functions[name].as_ctypes()}
+    exec(compile(source, file, "exec"), names)
+    return njit(nogil=True)(names[name])
 
 
-def loss(function: Any) -> Any:
-    """Cross-entropy and its gradient."""
-
-    @njit(nogil=True)
-    def call(x: Any, target: Any, losses: Any, grad: Any, grad_scale: float) -> int:
-        must_be_writable(losses)
-        must_be_writable(grad)
-        rows, length = x.shape
-        if target.shape != (rows,) or losses.shape != (rows,) or grad.shape != x.shape:
-            return SHAPE_MISMATCH
-        if not (has_steps(x) and has_steps(target) and has_steps(losses) and has_steps(grad)):
-            return BAD_STRIDE
-        return function(
-            rows,
-            length,
-            x.ctypes,
-            step(x, 0),
-            step(x, 1),
-            target.ctypes,
-            step(target, 0),
-            losses.ctypes,
-            step(losses, 0),
-            grad.ctypes,
-            step(grad, 0),
-            step(grad, 1),
-            grad_scale,
-        )
-
-    return call
-
-
-def caller(name: str) -> Any:
-    """What numba can call in place of the function of this name."""
-    function = ctypes_functions[name].as_ctypes()
-    operation = name.rpartition("_")[0]
-    if operation in ("softmax", "log_softmax"):
-        return elementwise(function)
-    if operation == "logsumexp":
-        return reduction(function)
-    if operation == "cross_entropy_and_grad":
-        return loss(function)
-    return jacobian(function) if operation.endswith("jacobian") else product(function)
-
-
-globals().update({name: caller(name) for name in __all__})
+globals().update({name: make_caller(name) for name in __all__})

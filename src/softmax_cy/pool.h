@@ -70,7 +70,7 @@ typedef void (*pool_task)(const void *context, Py_ssize_t begin, Py_ssize_t end)
 
 typedef struct {
     _Alignas(64) _Atomic int asleep;
-    PyThread_type_lock bell;    /* held, but from a ring until it is heard */
+    PyThread_type_lock bell; /* held, but from a ring until it is heard */
     /* For Linux: the thread's number, 0 before it runs, and 1 + the CPU that it was sent away from last. */
     _Atomic int id, away;
 } pool_worker;
@@ -82,14 +82,13 @@ static struct {
     const void *context;
     Py_ssize_t items, chunk;
     uint64_t mode;
-    PyThread_type_lock done;    /* held, but when the last to leave wakes the caller */
+    PyThread_type_lock done; /* held, but when the last to leave wakes the caller */
     _Alignas(64) _Atomic Py_ssize_t next;
-    _Atomic int workers;        /* changed by the caller whose job it is */
-    pool_worker worker[POOL_MAX_WORKERS + 1];     /* the last is never started */
+    _Atomic int workers;                      /* changed by the caller whose job it is */
+    pool_worker worker[POOL_MAX_WORKERS + 1]; /* the last is never started */
 } pool;
 
-static inline void pool_pause(void)
-{
+static inline void pool_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -98,8 +97,7 @@ static inline void pool_pause(void)
 }
 
 /* How the calling thread rounds and takes subnormal numbers. Not by fenv.h, which needs another library than libc. */
-static inline uint64_t pool_mode(void)
-{
+static inline uint64_t pool_mode(void) {
     uint64_t mode = 0;
 #if defined(__SSE__)
     mode = __builtin_ia32_stmxcsr();
@@ -109,8 +107,7 @@ static inline uint64_t pool_mode(void)
     return mode;
 }
 
-static inline void pool_set_mode(uint64_t mode)
-{
+static inline void pool_set_mode(uint64_t mode) {
 #if defined(__SSE__)
     __builtin_ia32_ldmxcsr((unsigned)mode);
 #elif defined(__aarch64__)
@@ -120,8 +117,7 @@ static inline void pool_set_mode(uint64_t mode)
 #endif
 }
 
-static void pool_claim_chunks(void)
-{
+static void pool_claim_chunks(void) {
     Py_ssize_t begin;
     while ((begin = atomic_fetch_add_explicit(&pool.next, pool.chunk, memory_order_relaxed)) < pool.items)
         pool.task(pool.context, begin, pool.items - begin < pool.chunk ? pool.items : begin + pool.chunk);
@@ -131,16 +127,14 @@ static void pool_claim_chunks(void)
 static cpu_set_t pool_cpus;
 
 /* For callers that OpenMP has bound to one CPU: workers may use these. */
-static void pool_may_use(int cpu)
-{
+static void pool_may_use(int cpu) {
     if (cpu >= 0 && cpu < CPU_SETSIZE)
         CPU_SET(cpu, &pool_cpus);
 }
 
 /* Let a sleeping worker wake on another CPU than the one that wakes it. Left to itself, Linux 6.18 in a virtual machine
    queues it behind that thread, where it runs 1.8 ms later, while the other CPUs sleep. */
-static void pool_send_away(pool_worker *worker)
-{
+static void pool_send_away(pool_worker *worker) {
     cpu_set_t cpus = pool_cpus;
     int here = sched_getcpu(), id = atomic_load_explicit(&worker->id, memory_order_relaxed);
     if (id == 0 || here < 0 || atomic_exchange_explicit(&worker->away, here + 1, memory_order_relaxed) == here + 1)
@@ -152,8 +146,7 @@ static void pool_send_away(pool_worker *worker)
         sched_setaffinity(id, sizeof cpus, &cpus);
 }
 
-static void pool_record_id(pool_worker *self)
-{
+static void pool_record_id(pool_worker *self) {
     atomic_store_explicit(&self->id, (int)syscall(SYS_gettid), memory_order_relaxed);
 }
 #else
@@ -163,8 +156,7 @@ static void pool_record_id(pool_worker *self)
 #endif
 
 /* Wake as many as there are seats that nobody awake could take, but two at most: they wake others in turn. */
-static void pool_ring(void)
-{
+static void pool_ring(void) {
     uint32_t gate = atomic_load_explicit(&pool.gate, memory_order_seq_cst);
     int workers = atomic_load_explicit(&pool.workers, memory_order_relaxed), asleep = 0, wanted, i;
     for (i = 0; i < workers; i++)
@@ -174,8 +166,8 @@ static void pool_ring(void)
         wanted = 2;
     for (i = 0; i < workers && wanted > 0; i++) {
         int sleeps = 1;
-        if (atomic_compare_exchange_strong_explicit(
-                &pool.worker[i].asleep, &sleeps, 0, memory_order_seq_cst, memory_order_relaxed)) {
+        if (atomic_compare_exchange_strong_explicit(&pool.worker[i].asleep, &sleeps, 0, memory_order_seq_cst,
+                                                    memory_order_relaxed)) {
             pool_send_away(&pool.worker[i]);
             PyThread_release_lock(pool.worker[i].bell);
             wanted--;
@@ -183,35 +175,30 @@ static void pool_ring(void)
     }
 }
 
-static int pool_enter(void)
-{
+static int pool_enter(void) {
     uint32_t gate = atomic_load_explicit(&pool.gate, memory_order_relaxed);
     while (gate & POOL_SEATS)
-        if (atomic_compare_exchange_weak_explicit(
-                &pool.gate, &gate, gate - POOL_SEAT + 1, memory_order_acquire, memory_order_relaxed))
+        if (atomic_compare_exchange_weak_explicit(&pool.gate, &gate, gate - POOL_SEAT + 1, memory_order_acquire,
+                                                  memory_order_relaxed))
             return 1;
     return 0;
 }
 
-static void pool_leave(void)
-{
+static void pool_leave(void) {
     if (atomic_fetch_sub_explicit(&pool.gate, 1, memory_order_release) == (POOL_BUSY | POOL_WAITING | 1))
         PyThread_release_lock(pool.done);
 }
 
-static void pool_sleep(pool_worker *self)
-{
+static void pool_sleep(pool_worker *self) {
     int sleeps = 1;
     atomic_store_explicit(&self->asleep, 1, memory_order_seq_cst);
-    if (atomic_load_explicit(&pool.gate, memory_order_seq_cst) & POOL_SEATS
-        && atomic_compare_exchange_strong_explicit(
-            &self->asleep, &sleeps, 0, memory_order_seq_cst, memory_order_relaxed))
+    if (atomic_load_explicit(&pool.gate, memory_order_seq_cst) & POOL_SEATS &&
+        atomic_compare_exchange_strong_explicit(&self->asleep, &sleeps, 0, memory_order_seq_cst, memory_order_relaxed))
         return;
     PyThread_acquire_lock(self->bell, WAIT_LOCK);
 }
 
-static void pool_work(void *self)
-{
+static void pool_work(void *self) {
     int spins = 0;
     pool_record_id((pool_worker *)self);
     for (;;) {
@@ -249,8 +236,7 @@ typedef struct {
 #define pool_change_signals pthread_sigmask
 #endif
 
-static void pool_bequeath(pool_inheritance *own)
-{
+static void pool_bequeath(pool_inheritance *own) {
 #ifndef _WIN32
     sigset_t all;
     sigfillset(&all);
@@ -258,13 +244,12 @@ static void pool_bequeath(pool_inheritance *own)
 #endif
     own->has_cpus = 0;
 #ifdef __linux__
-    own->has_cpus = CPU_COUNT(&pool_cpus) > 0 && sched_getaffinity(0, sizeof own->cpus, &own->cpus) == 0
-        && sched_setaffinity(0, sizeof pool_cpus, &pool_cpus) == 0;
+    own->has_cpus = CPU_COUNT(&pool_cpus) > 0 && sched_getaffinity(0, sizeof own->cpus, &own->cpus) == 0 &&
+                    sched_setaffinity(0, sizeof pool_cpus, &pool_cpus) == 0;
 #endif
 }
 
-static void pool_take_back(const pool_inheritance *own)
-{
+static void pool_take_back(const pool_inheritance *own) {
 #ifdef __linux__
     if (own->has_cpus)
         sched_setaffinity(0, sizeof own->cpus, &own->cpus);
@@ -275,8 +260,7 @@ static void pool_take_back(const pool_inheritance *own)
 }
 
 /* A lock that is held, or NULL. */
-static PyThread_type_lock pool_lock(void)
-{
+static PyThread_type_lock pool_lock(void) {
     PyThread_type_lock lock = PyThread_allocate_lock();
     if (lock)
         PyThread_acquire_lock(lock, WAIT_LOCK);
@@ -284,8 +268,7 @@ static PyThread_type_lock pool_lock(void)
 }
 
 /* Start workers until there are so many, or as many as can be had. */
-static void pool_hire(int wanted)
-{
+static void pool_hire(int wanted) {
     int workers = atomic_load_explicit(&pool.workers, memory_order_relaxed);
     pool_inheritance own;
     if (workers >= wanted || (!pool.done && !(pool.done = pool_lock())))
@@ -304,8 +287,7 @@ static void pool_hire(int wanted)
 }
 
 /* Wait for those who are inside. */
-static void pool_wait(void)
-{
+static void pool_wait(void) {
     int spins;
     uint32_t gate = 0;
     for (spins = 0; spins < POOL_SPINS; spins++) {
@@ -315,8 +297,8 @@ static void pool_wait(void)
         pool_pause();
     }
     while (gate & POOL_INSIDE)
-        if (atomic_compare_exchange_weak_explicit(
-                &pool.gate, &gate, gate | POOL_WAITING, memory_order_acquire, memory_order_acquire)) {
+        if (atomic_compare_exchange_weak_explicit(&pool.gate, &gate, gate | POOL_WAITING, memory_order_acquire,
+                                                  memory_order_acquire)) {
             PyThread_acquire_lock(pool.done, WAIT_LOCK);
             /* Whoever rang has left, and who left before released to it. */
             (void)atomic_load_explicit(&pool.gate, memory_order_acquire);
@@ -325,13 +307,11 @@ static void pool_wait(void)
 }
 
 /* Run the task over items 0 to `items`, in chunks of `chunk`, on at most `threads` threads. When it returns all is done. */
-static void pool_run(pool_task task, const void *context, Py_ssize_t items, Py_ssize_t chunk, int threads)
-{
+static void pool_run(pool_task task, const void *context, Py_ssize_t items, Py_ssize_t chunk, int threads) {
     uint32_t idle = 0;
     int workers;
-    if (threads < 2
-        || !atomic_compare_exchange_strong_explicit(
-            &pool.gate, &idle, POOL_BUSY, memory_order_acquire, memory_order_relaxed)) {
+    if (threads < 2 || !atomic_compare_exchange_strong_explicit(&pool.gate, &idle, POOL_BUSY, memory_order_acquire,
+                                                                memory_order_relaxed)) {
         task(context, 0, items);
         return;
     }
@@ -345,9 +325,8 @@ static void pool_run(pool_task task, const void *context, Py_ssize_t items, Py_s
     pool.chunk = chunk;
     pool.mode = pool_mode();
     atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
-    atomic_store_explicit(
-        &pool.gate, POOL_BUSY + POOL_SEAT * (uint32_t)(workers < threads - 1 ? workers : threads - 1),
-        memory_order_seq_cst);
+    atomic_store_explicit(&pool.gate, POOL_BUSY + POOL_SEAT * (uint32_t)(workers < threads - 1 ? workers : threads - 1),
+                          memory_order_seq_cst);
     pool_ring();
     pool_claim_chunks();
     atomic_fetch_and_explicit(&pool.gate, ~POOL_SEATS, memory_order_acq_rel);
@@ -356,10 +335,7 @@ static void pool_run(pool_task task, const void *context, Py_ssize_t items, Py_s
 }
 
 /* How many workers there are. */
-static int pool_workers(void)
-{
-    return atomic_load_explicit(&pool.workers, memory_order_relaxed);
-}
+static int pool_workers(void) { return atomic_load_explicit(&pool.workers, memory_order_relaxed); }
 
 /* By this name threadpoolctl knows the library. */
 #ifndef _WIN32
@@ -371,17 +347,13 @@ const int softmax_cy_pool = 1;
 #define pool_watch_forks() 0
 #else
 /* No thread of the parent is in the child, and a lock may be in any state. */
-static void pool_after_fork(void)
-{
+static void pool_after_fork(void) {
     int workers = atomic_load_explicit(&pool.workers, memory_order_relaxed);
     memset((void *)&pool, 0, offsetof(__typeof__(pool), worker) + (size_t)(workers + 1) * sizeof(pool_worker));
 }
 
 /* Unlike os.register_at_fork this sees what C forks, too. Returns 0, or an error number. */
-static int pool_watch_forks(void)
-{
-    return pthread_atfork(NULL, NULL, pool_after_fork);
-}
+static int pool_watch_forks(void) { return pthread_atfork(NULL, NULL, pool_after_fork); }
 #endif
 
 #endif

@@ -44,6 +44,8 @@ enum softmax_cy_status {
     SOFTMAX_CY_SHAPE_MISMATCH = 7
 };
 
+/* A line for each array, with its strides. */
+/* clang-format off */
 /** The table. Members are only ever appended. */
 typedef struct softmax_cy_table {
     /** SOFTMAX_CY_ABI_VERSION of the library. */
@@ -198,6 +200,7 @@ typedef struct softmax_cy_table {
         double *grad, ptrdiff_t grad_row_stride, ptrdiff_t grad_stride,
         double grad_scale);
 } softmax_cy_table;
+/* clang-format on */
 
 /**
  * @var softmax_cy
@@ -227,12 +230,10 @@ const softmax_cy_table *softmax_cy = NULL;
  * A table of another layout would be another member: modules of different versions may share symbols.
  */
 extern "C++" {
-template <int layout>
-struct softmax_cy_pointer {
+template <int layout> struct softmax_cy_pointer {
     static const softmax_cy_table *table;
 };
-template <int layout>
-const softmax_cy_table *softmax_cy_pointer<layout>::table = NULL;
+template <int layout> const softmax_cy_table *softmax_cy_pointer<layout>::table = NULL;
 }
 /** The one of the program, under the name that it has in C. */
 static const softmax_cy_table *&softmax_cy = softmax_cy_pointer<1>::table;

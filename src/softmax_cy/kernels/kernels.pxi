@@ -2,6 +2,13 @@
 #
 # The modules differ in two macros that setup.py sets (SOFTMAX_CY_REAL_BITS, and SOFTMAX_CY_VECTOR_BYTES for the test
 # variant) and in compiler flags. Each offers one thing, the capsule `table`.
+#
+# Four layers, each of which uses those before it, and within a layer the files before it:
+#
+#   vector/        the vector type, sums and conversions, as C headers
+#   formulas/      what is computed of a vector or a number, wherever it came from
+#   walks/         how slices of any layout are gone over, whatever is computed
+#   operations/    the kernels: their formulas on these walks
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, NAN, fabs
@@ -21,22 +28,43 @@ from softmax_cy.kernels.table cimport (
     SlicesKernel,
 )
 
-include "simd.pxi"
-include "operations.pxi"
-include "blocks.pxi"
-include "exp.pxi"
-include "terms.pxi"
-include "finish.pxi"
-include "softmax.pxi"
-include "log.pxi"
-include "products.pxi"
-include "extreme.pxi"
-include "columns.pxi"
-include "tiles.pxi"
-include "gathered.pxi"
-include "jacobian.pxi"
-include "cross_entropy.pxi"
-include "long.pxi"
+include "vector/vector.pxi"
+
+include "formulas/operation.pxi"
+include "formulas/exponential.pxi"
+include "formulas/constants.pxi"
+include "formulas/logarithm.pxi"
+include "formulas/product.pxi"
+include "formulas/result.pxi"
+include "formulas/diagonal.pxi"
+include "formulas/loss.pxi"
+
+include "walks/elements.pxi"
+include "walks/blocks.pxi"
+include "walks/layouts.pxi"
+include "walks/largest.pxi"
+include "walks/exponentials.pxi"
+include "walks/results.pxi"
+include "walks/groups.pxi"
+include "walks/columns.pxi"
+include "walks/panels.pxi"
+include "walks/tiles.pxi"
+include "walks/gathered.pxi"
+include "walks/choose.pxi"
+include "walks/shared.pxi"
+
+include "operations/softmax.pxi"
+include "operations/logarithms.pxi"
+include "operations/product_sums.pxi"
+include "operations/extreme.pxi"
+include "operations/product_rows.pxi"
+include "operations/product_groups.pxi"
+include "operations/product_columns.pxi"
+include "operations/products.pxi"
+include "operations/jacobian.pxi"
+include "operations/loss_slice.pxi"
+include "operations/loss_lanes.pxi"
+include "operations/cross_entropy.pxi"
 
 cdef KernelTable _table = KernelTable(
     softmax=softmax_slices,

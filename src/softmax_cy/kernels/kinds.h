@@ -45,12 +45,12 @@ static inline size_t kind_size(int kind) {
 
 /* Turn round the bytes of each of `count` elements. */
 static inline void swap_bytes(char *elements, size_t size, ptrdiff_t count) {
-#define SWAP(TYPE, SWAPPED)                                                                                           \
-    for (ptrdiff_t i = 0; i < count; i++) {                                                                           \
-        TYPE a;                                                                                                       \
-        memcpy(&a, elements + i * (ptrdiff_t)sizeof a, sizeof a);                                                     \
-        a = SWAPPED(a);                                                                                               \
-        memcpy(elements + i * (ptrdiff_t)sizeof a, &a, sizeof a);                                                     \
+#define SWAP(TYPE, SWAPPED)                                                                                            \
+    for (ptrdiff_t i = 0; i < count; i++) {                                                                            \
+        TYPE a;                                                                                                        \
+        memcpy(&a, elements + i * (ptrdiff_t)sizeof a, sizeof a);                                                      \
+        a = SWAPPED(a);                                                                                                \
+        memcpy(elements + i * (ptrdiff_t)sizeof a, &a, sizeof a);                                                      \
     }
     if (size == 2)
         SWAP(uint16_t, __builtin_bswap16)
@@ -69,12 +69,12 @@ static inline int64_t integer_at(const char *element, int kind) {
     memcpy(bytes, element, size);
     if (kind & KIND_SWAPPED)
         swap_bytes(bytes, size, 1);
-#define INTEGER(KIND, TYPE)                                                                                           \
-    case KIND: {                                                                                                      \
-        TYPE value;                                                                                                   \
-        memcpy(&value, bytes, sizeof value);                                                                          \
-        integer = (int64_t)value;                                                                                     \
-        break;                                                                                                        \
+#define INTEGER(KIND, TYPE)                                                                                            \
+    case KIND: {                                                                                                       \
+        TYPE value;                                                                                                    \
+        memcpy(&value, bytes, sizeof value);                                                                           \
+        integer = (int64_t)value;                                                                                      \
+        break;                                                                                                         \
     }
     switch (kind & ~KIND_SWAPPED) {
         INTEGER(KIND_BOOL, uint8_t)

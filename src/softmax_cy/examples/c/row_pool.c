@@ -14,14 +14,13 @@
 #include <string.h>
 
 typedef struct {
-    PyObject_HEAD
-    Py_ssize_t slots, length;
-    float *rows;        /* slots x length */
-    int *finished;      /* of each slot, 1 + the status of its row, or 0 */
+    PyObject_HEAD Py_ssize_t slots, length;
+    float *rows;   /* slots x length */
+    int *finished; /* of each slot, 1 + the status of its row, or 0 */
     /* Rows are counted from the first on; row i is in slot i % slots. tail <= next <= head <= tail + slots. */
-    Py_ssize_t head;    /* the row that will be put next */
-    Py_ssize_t next;    /* the row that a thread will work on next */
-    Py_ssize_t tail;    /* the row that will be taken next */
+    Py_ssize_t head; /* the row that will be put next */
+    Py_ssize_t next; /* the row that a thread will work on next */
+    Py_ssize_t tail; /* the row that will be taken next */
     int closing;
     pthread_mutex_t mutex;
     pthread_cond_t room, work, done;
@@ -92,11 +91,8 @@ static void pool_dealloc(PyObject *self) {
     pool->closing = 1;
     pthread_cond_broadcast(&pool->work);
     pthread_mutex_unlock(&pool->mutex);
-    Py_BEGIN_ALLOW_THREADS
-    while (pool->running > 0)
-        pthread_join(pool->threads[--pool->running], NULL);
-    Py_END_ALLOW_THREADS
-    pthread_cond_destroy(&pool->done);
+    Py_BEGIN_ALLOW_THREADS while (pool->running > 0) pthread_join(pool->threads[--pool->running], NULL);
+    Py_END_ALLOW_THREADS pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->work);
     pthread_cond_destroy(&pool->room);
     pthread_mutex_destroy(&pool->mutex);
@@ -122,16 +118,14 @@ static PyObject *pool_put(PyObject *self, PyObject *row) {
     Py_buffer view;
     if (row_buffer(pool, row, PyBUF_C_CONTIGUOUS, &view) < 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    pthread_mutex_lock(&pool->mutex);
+    Py_BEGIN_ALLOW_THREADS pthread_mutex_lock(&pool->mutex);
     while (pool->head - pool->tail == pool->slots)
         pthread_cond_wait(&pool->room, &pool->mutex);
     memcpy(pool->rows + pool->head % pool->slots * pool->length, view.buf, view.len);
     pool->head++;
     pthread_cond_signal(&pool->work);
     pthread_mutex_unlock(&pool->mutex);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&view);
+    Py_END_ALLOW_THREADS PyBuffer_Release(&view);
     Py_RETURN_NONE;
 }
 
@@ -141,8 +135,7 @@ static PyObject *pool_take(PyObject *self, PyObject *row) {
     int status;
     if (row_buffer(pool, row, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE, &view) < 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    pthread_mutex_lock(&pool->mutex);
+    Py_BEGIN_ALLOW_THREADS pthread_mutex_lock(&pool->mutex);
     while (!pool->finished[pool->tail % pool->slots])
         pthread_cond_wait(&pool->done, &pool->mutex);
     status = pool->finished[pool->tail % pool->slots] - 1;
@@ -151,8 +144,7 @@ static PyObject *pool_take(PyObject *self, PyObject *row) {
     pool->tail++;
     pthread_cond_signal(&pool->room);
     pthread_mutex_unlock(&pool->mutex);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&view);
+    Py_END_ALLOW_THREADS PyBuffer_Release(&view);
     if (status != SOFTMAX_CY_OK)
         return PyErr_Format(PyExc_ValueError, "%s", softmax_cy_status_message(status));
     Py_RETURN_NONE;
@@ -165,8 +157,7 @@ static PyMethodDef pool_methods[] = {
 };
 
 static PyTypeObject pool_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "row_pool.Pool",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "row_pool.Pool",
     .tp_basicsize = sizeof(Pool),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_doc = "Pool(threads, slots, length): threads that normalise rows of so many float32.",

@@ -23,8 +23,7 @@ double mean_loss(matrix_view<const float> logits, const std::vector<int> &labels
 }
 
 /// Where a function with one minimum has it (golden-section search).
-template <typename Function>
-double minimum(Function f, double low, double high) {
+template <typename Function> double minimum(Function f, double low, double high) {
     const double golden = (std::sqrt(5.0) - 1) / 2;
     while (high - low > 1e-4) {
         const double a = high - golden * (high - low), b = low + golden * (high - low);
@@ -63,7 +62,7 @@ int calibrate() {
     return std::abs(factor - 1.0 / 3) < 0.02 && std::abs(total - 1) < 1e-4F ? 0 : 1;
 }
 
-}  // namespace
+} // namespace
 
 int main() {
     Py_Initialize();

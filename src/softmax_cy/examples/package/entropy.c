@@ -22,12 +22,10 @@ static PyObject *of(PyObject *Py_UNUSED(module), PyObject *row) {
         PyBuffer_Release(&view);
         return PyErr_NoMemory();
     }
-    Py_BEGIN_ALLOW_THREADS
-    status = softmax_cy->log_softmax_f64(1, length, view.buf, length, 1, log_y, length, 1, 1.0);
+    Py_BEGIN_ALLOW_THREADS status = softmax_cy->log_softmax_f64(1, length, view.buf, length, 1, log_y, length, 1, 1.0);
     for (Py_ssize_t i = 0; status == SOFTMAX_CY_OK && i < length; i++)
         entropy -= log_y[i] == -INFINITY ? 0 : exp(log_y[i]) * log_y[i];
-    Py_END_ALLOW_THREADS
-    PyMem_Free(log_y);
+    Py_END_ALLOW_THREADS PyMem_Free(log_y);
     PyBuffer_Release(&view);
     if (status != SOFTMAX_CY_OK)
         return PyErr_Format(PyExc_ValueError, "%s", softmax_cy_status_message(status));

@@ -1,0 +1,340 @@
+# log_softmax and logsumexp: formulas/logarithm.pxi says how.
+
+cdef bint has_nan(const Slice *s, char *scratch) noexcept nogil:
+    cdef vreal found = v_set(0), a
+    cdef const real *p
+    cdef Py_ssize_t start = 0, count, i
+    while start < s.all.length:
+        count = count_block(start, s.all.length)
+        p = <const real *> fetch(s, start, count, scratch)
+        i = 0
+        while i < count:
+            a = v_load_first(p + i, min(count - i, LANES), 0)
+            found = v_max(found, v_where_unequal(a, a, v_set(1)))
+            i += LANES
+        start += count
+    return v_max_across(found) > 0
+
+
+cdef total sum_slice(
+    const Slice *s, const Shifts *shifts, real top, TermSum which, char *kept, char *scratch
+) noexcept nogil:
+    """`kept`: where all exponentials are left, or NULL."""
+    cdef Py_ssize_t start = 0, count
+    cdef const char *block
+    cdef total t, of_block
+    t.hi = t.lo = 0
+    while start < s.all.length:
+        count = count_block(start, s.all.length)
+        block = fetch(s, start, count, scratch)
+        if which == BELOW_TOP:
+            of_block = sum_below_top(block, count, shifts, top)
+        else:
+            of_block = sum_exponentials(
+                block, kept + start * <Py_ssize_t> sizeof(real) if kept != NULL else NULL, count, shifts)
+        t = total_add(t, of_block)
+        start += count
+    return t
+
+
+cdef LogSum find_log_sum(const Slice *s, real top, char *kept, char *scratch) noexcept nogil:
+    """Of a slice that has_softmax. `kept`, which is not x: where all exponentials are left, or NULL."""
+    cdef Shifts shifts = find_shifts(v_set(top), s.all.scale)
+    cdef Exponential largest = compute_largest(top, shifts)
+    cdef LogSum sum_
+    sum_.top = top
+    sum_.all_ = sum_slice(s, &shifts, top, EXPONENTIALS_ALONE, kept, scratch)
+    sum_.others = find_others(sum_.all_, largest)
+    if sum_.others.hi < FEW_OTHERS:
+        sum_.others = total_over(sum_slice(s, &shifts, top, BELOW_TOP, NULL, scratch), read_exactly(largest))
+    sum_.over = total_log1p(sum_.others)
+    return sum_
+
+
+cdef inline void write_log_softmax(
+    const Slice *s, Py_ssize_t start, Py_ssize_t end, const LogSum *sum_, char *scratch
+) noexcept nogil:
+    """The last pass, over whole blocks."""
+    cdef Py_ssize_t count
+    cdef const char *block
+    cdef char *target
+    cdef bint stream
+    cdef Constants constants = make_log_constants(sum_.top, sum_.over, <real> s.all.scale)
+    if not is_number(sum_.over):
+        deliver_value(s, start, end, scratch, NAN, -INFINITY)
+        return
+    while start < end:
+        count = count_block(start, end)
+        block = fetch(s, start, count, scratch)
+        target = find_room(s, start, scratch)
+        stream = s.all.stream and target != scratch
+        finish(block, NULL, target, count, &constants, LOG_SOFTMAX, stream)
+        deliver(s, start, count, scratch, -INFINITY)
+        start += count
+
+
+cdef void log_softmax_slice(const Slice *s, char *scratch) noexcept nogil:
+    cdef real top = find_slice_max(s, scratch)
+    cdef LogSum sum_
+    if not has_softmax(top):
+        deliver_value(s, 0, s.all.length, scratch, NAN, -INFINITY)
+        return
+    sum_ = find_log_sum(s, top, NULL, scratch)
+    write_log_softmax(s, 0, s.all.length, &sum_, scratch)
+
+
+cdef inline void write_log_sum(const Slices *slices, char *out, const LogSum *sum_) noexcept nogil:
+    write_result(product_plus_total(sum_.top, <real> slices.scale, sum_.over), out, slices.out_elements.kind)
+
+
+cdef void logsumexp_slice(const Slice *s, char *scratch) noexcept nogil:
+    cdef real top = find_slice_max(s, scratch)
+    cdef real result = top * <real> s.all.scale
+    cdef LogSum sum_
+    if has_softmax(top):
+        sum_ = find_log_sum(s, top, NULL, scratch)
+        write_log_sum(s.all, s.out, &sum_)
+        return
+    if has_nan(s, scratch):
+        result = NAN
+    write_result(result, s.out, s.all.out_elements.kind)
+
+
+cdef inline totals find_group_others(
+    const totals *sums, const char *x, Py_ssize_t next_, Py_ssize_t count, Py_ssize_t length, const Shifts *shifts,
+    vreal tops,
+) noexcept nogil:
+    """What find_log_sum calls others, of `count` slices of a block each."""
+    cdef Exponential largest = exp_shifted(tops, shifts[0], False)
+    cdef totals others = find_others_of_each(sums, largest)
+    cdef vreal lost = recover_rounding(largest)
+    cdef Py_ssize_t i
+    cdef total below
+    cdef Shifts one
+    for i in range(count):
+        if totals_at(&others, i).hi < FEW_OTHERS:
+            one = spread_lane(shifts, i)
+            below = sum_below_top(x + i * next_, length, &one, v_lane(&tops, i))
+            totals_set(
+                &others, i, total_over(below, <double> v_lane(&largest.value, i) + v_lane(&lost, i)))
+    return others
+
+
+cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexcept nogil:
+    """Contiguous slices of at most one block, in groups: one logarithm, a slice a lane, for all of a group."""
+    cdef Py_ssize_t length = slices.length
+    cdef Py_ssize_t size = max(1, min(LANES, BLOCK_BYTES // (length * <Py_ssize_t> sizeof(real))))
+    cdef Py_ssize_t first = 0, i
+    cdef real scale = <real> slices.scale
+    cdef const char *x
+    cdef char *out
+    cdef Group group
+    cdef vsum[MOST_LANES] terms
+    cdef totals sums = totals_harmless(), logs
+    cdef total some
+    cdef Ahead ahead
+    cdef Shifts shifts
+    cdef Slice s
+    cdef Constants constants
+    ahead.out = NULL
+    for i in range(LANES):
+        terms[i] = vsum_harmless()
+    start_group(&group, slices, 0, size)
+    while group.count > 0:
+        for i in range(group.count):
+            x = group.x + i * slices.x_next
+            ahead.x = x + group.count * slices.x_next    # in the next group
+            shifts = spread_lane(&group.shifts, i)
+            terms[i] = vsum_without_seed(
+                add_short_block(x, NULL, length, &shifts, EXPONENTIALS_ALONE, ahead))
+        totals_set_each(&sums, terms, group.count)
+        logs = find_group_others(&sums, group.x, slices.x_next, group.count, length, &group.shifts, v_load(group.tops))
+        logs = totals_log1p(&logs)
+        for i in range(group.count):
+            out = group.out + i * slices.out_next
+            some = totals_at(&logs, i)
+            if not (has_softmax(group.tops[i]) and is_number(some)):
+                s = take_slice(slices, first + i)
+                if one_result:
+                    logsumexp_slice(&s, scratch)
+                else:
+                    log_softmax_slice(&s, scratch)
+            elif one_result:
+                write_result(product_plus_total(group.tops[i], scale, some), out, slices.out_elements.kind)
+            else:
+                constants = make_log_constants(group.tops[i], some, scale)
+                finish_short(
+                    group.x + i * slices.x_next, NULL, out, length, &constants, LOG_SOFTMAX, slices.stream)
+        first += group.count
+        start_group(&group, slices, first, size)
+
+
+cdef inline totals find_others_beside(const Panel *panel, int v, const Constants *c, const totals *sums) noexcept nogil:
+    """What find_log_sum calls others, of the slices in vector v, whose sums are known."""
+    cdef Exponential largest = exp_shifted(c.top, c.shifts, False)
+    cdef totals others = find_others_of_each(sums, largest), below
+    cdef Py_ssize_t lane
+    if any_total_below(&others, FEW_OTHERS):
+        below = sum_column_below_top(panel, v, c)
+        below = totals_over(&below, largest.value, recover_rounding(largest))
+        for lane in range(LANES):
+            if totals_at(&others, lane).hi < FEW_OTHERS:
+                totals_set(&others, lane, totals_at(&below, lane))
+    return others
+
+
+cdef inline totals find_column_others(
+    const Panel *panel, int v, bint whole, const Constants *c, bint unscaled
+) noexcept nogil:
+    cdef totals sums
+    if unscaled:
+        sums = sum_column_terms(panel, v, True, c[0], EXPONENTIALS_ALONE, True)
+    else:
+        sums = sum_column(panel, v, whole, c)
+    return find_others_beside(panel, v, c, &sums)
+
+
+cdef inline void log_panel(
+    const Panel *panel, int width, bint whole, Constants *columns, real scale
+) noexcept nogil:
+    cdef bint unscaled = whole and are_unscaled(columns, width, scale)    # a few slices need no loop of their own
+    cdef totals logs
+    cdef real[MOST_LANES] result
+    cdef Py_ssize_t lane
+    cdef int v
+    for v in range(width):
+        logs = find_column_others(panel, v, whole, &columns[v], unscaled)
+        logs = totals_log1p(&logs)
+        columns[v].over = totals_rounded(&logs)
+        columns[v].ordinary = mark_numbers(columns[v].over, columns[v].top)
+        if panel.one_result:
+            for lane in range(panel.lanes):
+                result[lane] = product_plus_total(
+                    v_lane(&columns[v].top, lane), scale, totals_at(&logs, lane))
+            memcpy(panel.out + v * LANES * <Py_ssize_t> sizeof(real), result, panel.lanes * sizeof(real))
+    if not panel.one_result:
+        finish_columns(panel, width, whole, columns, LOG_SOFTMAX, False)
+
+
+cdef bint log_whole_panel(const Panel *panel, int width, Constants *columns, real scale) noexcept nogil:
+    start_columns(panel, width, True, columns, scale)
+    log_panel(panel, width, True, columns, scale)
+    return are_ordinary(columns, width, panel.slices)
+
+
+cdef bint log_part_panel(const Panel *panel, int width, Constants *columns, real scale) noexcept nogil:
+    start_columns(panel, 1, False, columns, scale)
+    log_panel(panel, 1, False, columns, scale)
+    return are_ordinary(columns, 1, panel.slices)
+
+
+cdef void log_softmax_one(const Slices *slices, Py_ssize_t i, char *scratch) noexcept nogil:
+    cdef Slice s = take_slice(slices, i)
+    log_softmax_slice(&s, scratch)
+
+
+cdef void logsumexp_one(const Slices *slices, Py_ssize_t i, char *scratch) noexcept nogil:
+    cdef Slice s = take_slice(slices, i)
+    logsumexp_slice(&s, scratch)
+
+
+cdef bint log_softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
+    """False: these are none."""
+    if slices.count == 1 or not are_blocks(slices) or not are_contiguous(slices.out_elements):
+        return False
+    log_groups(slices, scratch, False)
+    return True
+
+
+cdef bint logsumexp_groups(const Slices *slices, char *scratch) noexcept nogil:
+    """False: these are none."""
+    if slices.count == 1 or not are_blocks(slices):
+        return False
+    log_groups(slices, scratch, True)
+    return True
+
+
+cdef void log_softmax_slices(const Slices *slices) noexcept nogil:
+    cdef Walk walk = Walk(
+        kernel=log_softmax_slices, longest_tile=LOG_TILES, one_result=False, whole_panel=log_whole_panel,
+        part_panel=log_part_panel, after_panel=fill_with_nan, rows=log_softmax_groups, slice_=log_softmax_one)
+    walk_slices(slices, &walk)
+
+
+cdef void logsumexp_slices(const Slices *slices) noexcept nogil:
+    cdef Walk walk = Walk(
+        kernel=logsumexp_slices, longest_tile=LOG_TILES, one_result=True, whole_panel=log_whole_panel,
+        part_panel=log_part_panel, after_panel=logsumexp_one, rows=logsumexp_groups, slice_=logsumexp_one)
+    walk_slices(slices, &walk)
+
+
+cdef LogSum find_long_log_sum(const LongSlice *long_) noexcept nogil:
+    """As find_log_sum. The first sum is of all exponentials, the second of all below the largest, if that was taken."""
+    cdef real top = <real> long_.whole.top
+    cdef Exponential largest = compute_largest(top, find_shifts(v_set(top), long_.slices.scale))
+    cdef LogSum sum_
+    sum_.top = top
+    sum_.all_ = take_first_sum(&long_.whole)
+    if long_.below_top:
+        sum_.others = total_over(take_second_sum(&long_.whole), read_exactly(largest))
+    else:
+        sum_.others = find_others(sum_.all_, largest)
+    sum_.over = total_log1p(sum_.others)
+    return sum_
+
+
+cdef void exponentials_beside_logits_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    cdef Slice s = take_slice(long_.slices, 0)
+    terms_pass(long_, begin, end, EXPONENTIALS_ALONE, find_room_beside_logits(&s))
+
+
+cdef Pass choose_logarithm_pass(LongSlice *long_) noexcept nogil:
+    """Up to HAVE_SUM: then find_long_log_sum is known, and there is none."""
+    cdef BlockSum whole
+    if long_.step == NOTHING:
+        long_.step = FIND_LARGEST
+        return largest_pass
+    if long_.step == FIND_LARGEST:
+        long_.step = ADD_EXPONENTIALS
+        if not find_top(long_):
+            return refuse(long_)
+        if long_.plain_index:
+            return exponentials_beside_logits_pass
+        return exponentials_pass
+    whole = join_blocks(long_)
+    if long_.step == ADD_EXPONENTIALS:
+        set_block_sums(&long_.whole, take_first_sum(&whole), total_of(0))
+        if find_long_log_sum(long_).others.hi < FEW_OTHERS:
+            long_.step = ADD_BELOW_TOP
+            return below_top_pass
+    else:
+        long_.below_top = True
+        set_block_sums(&long_.whole, take_first_sum(&long_.whole), take_first_sum(&whole))
+    long_.step = HAVE_SUM
+    return NULL
+
+
+cdef void log_softmax_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
+    cdef Slice s = take_slice(long_.slices, 0)
+    cdef LogSum sum_ = find_long_log_sum(long_)
+    write_log_softmax(&s, begin_block(long_, begin), end_block(long_, end), &sum_, scratch)
+    if s.all.stream:
+        v_stream_end()
+
+
+cdef Pass next_log_softmax_pass(LongSlice *long_) noexcept nogil:
+    cdef Pass pass_
+    if long_.step == HAVE_SUM:
+        return NULL
+    pass_ = choose_logarithm_pass(long_)
+    return log_softmax_pass if long_.step == HAVE_SUM else pass_
+
+
+cdef Pass next_logsumexp_pass(LongSlice *long_) noexcept nogil:
+    cdef Pass pass_ = choose_logarithm_pass(long_)
+    cdef LogSum sum_
+    if long_.step == HAVE_SUM:
+        sum_ = find_long_log_sum(long_)
+        write_log_sum(long_.slices, long_.slices.out, &sum_)
+    return pass_

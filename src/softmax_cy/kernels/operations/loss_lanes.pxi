@@ -1,0 +1,238 @@
+# The losses of many slices and their gradients at the targets, a slice a lane: of contiguous slices in groups, and of
+# short slices or slices side by side as columns in scratch.
+
+cdef inline bint are_usual(const CrossEntropySlices *all) noexcept nogil:
+    """Contiguous slices of at most one block against class indices without smoothing."""
+    return (
+        all.target_elements == NULL and all.smoothing == 0 and is_finite(all.grad_factor)
+        and all.length <= block_length()
+        and are_contiguous(all.x_elements) and (all.grad == NULL or are_contiguous(all.grad_elements))
+    )
+
+
+cdef struct Targets:
+    # Of the slices in the lanes of a vector.
+    int64_t[MOST_LANES] index
+    bint[MOST_LANES] usual          # the index is one, the logits have a softmax, the weight is finite
+    real[MOST_LANES] x              # at the index
+    real[MOST_LANES] exponential
+    real[MOST_LANES] weight
+    real[MOST_LANES] loss
+    real[MOST_LANES] gradient       # at the index
+
+
+cdef inline void set_target(
+    Targets *targets, Py_ssize_t lane, const CrossEntropySlices *all, int64_t index, real top, const char *x,
+    Py_ssize_t x_step,
+) noexcept nogil:
+    targets.index[lane] = index
+    targets.usual[lane] = index >= 0 and has_softmax(top)
+    targets.x[lane] = top
+    targets.exponential[lane] = RAISE
+    targets.weight[lane] = 1
+    if targets.usual[lane]:
+        memcpy(&targets.x[lane], x + index * x_step, sizeof(real))
+        if all.weight != NULL:
+            targets.weight[lane] = read_element(all.weight, all.weight_elements, index)
+            targets.usual[lane] = is_finite(targets.weight[lane])
+
+
+cdef inline void finish_targets(
+    Targets *targets, const CrossEntropySlices *all, vreal top, reciprocals r, const totals *others,
+    const totals *overs,
+) noexcept nogil:
+    """The losses, and the gradients at the targets."""
+    cdef vreal x = v_load(targets.x), weight = v_load(targets.weight)
+    # x - top is exact, or far from 0: then half an ulp of it is half an ulp of the loss.
+    cdef vreal loss = v_mul(weight, totals_minus(overs, v_sub(x, top)))
+    v_store(targets.loss, v_where_unequal(weight, v_set(0), loss))
+    if all.grad != NULL:
+        v_store(targets.gradient, totals_missing(
+            others, reciprocals_times(r, v_load(targets.exponential)), v_where_equal(x, top, v_set(1)), weight,
+            all.grad_factor))
+
+
+cdef void cross_entropy_groups(
+    const CrossEntropySlices *all, const Slices *logits, char *scratch, char *spare
+) noexcept nogil:
+    """Slices that are_usual, in groups: what a slice needs once is done for a slice a lane."""
+    cdef Py_ssize_t length = all.length
+    cdef Py_ssize_t row = length * <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row))
+    cdef Py_ssize_t first = 0, count, i
+    # The gradient may be the logits, which find_group_others may have to read again. Without a gradient nobody reads
+    # what is kept.
+    cdef bint in_scratch = all.length < 32 * LANES or all.grad == all.x or all.grad == NULL
+    cdef const char *x
+    cdef char *grad
+    cdef char *kept = NULL
+    cdef Targets targets
+    cdef int64_t index
+    cdef vreal[MOST_LANES] maxima
+    cdef vreal tops
+    cdef Shifts shifts
+    cdef vsum[MOST_LANES] terms
+    cdef totals sums = totals_harmless(), others, overs
+    cdef Ahead ahead
+    cdef Shifts one
+    cdef reciprocals r
+    cdef Slice s
+    cdef Constants constants
+    constants.factor = v_set(<real> all.grad_factor)
+    ahead.out = NULL
+    for i in range(LANES):
+        maxima[i] = v_set(0)
+        terms[i] = vsum_harmless()
+        set_target(&targets, i, all, IGNORED, 0, NULL, 0)    # lanes without a slice
+    while first < all.count:
+        count = min(size, all.count - first)
+        for i in range(count):
+            maxima[i] = find_block_maxima(all.x + (first + i) * all.x_next, length, -INFINITY)
+        tops = v_max_across_each(maxima, count)
+        for i in range(count):
+            x = all.x + (first + i) * all.x_next
+            index = read_index(all, first + i)
+            set_target(&targets, i, all, index, v_lane(&tops, i), x, sizeof(real))
+            if not targets.usual[i]:
+                cross_entropy_slice(all, logits, first + i, index, scratch, spare)
+        shifts = find_shifts(tops, 1)
+        for i in range(count):
+            # What is harmless, and so large that nobody looks for its others.
+            terms[i] = vsum_harmless()
+            if not targets.usual[i]:
+                continue
+            x = all.x + (first + i) * all.x_next
+            ahead.x = x + count * all.x_next     # in the next group
+            kept = scratch + i * row if in_scratch else all.grad + (first + i) * all.grad_next
+            one = spread_lane(&shifts, i)
+            terms[i] = vsum_without_seed(add_short_block(x, kept, length, &one, EXPONENTIALS, ahead))
+            memcpy(
+                &targets.exponential[i], kept + targets.index[i] * <Py_ssize_t> sizeof(real), sizeof(real))
+        totals_set_each(&sums, terms, count)
+        others = find_group_others(&sums, all.x + first * all.x_next, all.x_next, count, length, &shifts, tops)
+        overs = totals_log1p(&others)
+        r = totals_reciprocals(&sums)
+        finish_targets(&targets, all, tops, r, &others, &overs)
+        for i in range(count):
+            if not targets.usual[i]:
+                continue
+            if not is_number(totals_at(&overs, i)):
+                s = take_slice(logits, first + i)
+                deliver_everywhere(all, &s, NAN, all.loss + (first + i) * all.loss_next, scratch)
+                continue
+            write_result(targets.loss[i], all.loss + (first + i) * all.loss_next, all.loss_kind)
+            if all.grad != NULL:
+                grad = all.grad + (first + i) * all.grad_next
+                kept = scratch + i * row if in_scratch else grad
+                constants.r = reciprocal_in_all_lanes(reciprocal_at(&r, i))
+                constants.coefficient = v_set(targets.weight[i])
+                finish_short(kept, NULL, grad, length, &constants, CROSS_ENTROPY_GRADIENT, False)
+                memcpy(grad + targets.index[i] * <Py_ssize_t> sizeof(real), &targets.gradient[i], sizeof(real))
+        first += count
+
+
+cdef enum:
+    CROSS_ENTROPY_TILES = 24    # up to where that is faster than rows as they lie, in elements
+
+
+cdef inline bint suit_cross_entropy_tiles(const CrossEntropySlices *all, bint of_rows) noexcept nogil:
+    """Slices that fit a tile, against class indices without smoothing: short rows, or slices side by side."""
+    if (
+        all.target_elements != NULL or all.smoothing != 0 or not is_finite(all.grad_factor)
+        or all.length * LANES * <Py_ssize_t> sizeof(real) > BLOCK_BYTES
+    ):
+        return False
+    if of_rows:
+        return are_usual(all) and all.length <= CROSS_ENTROPY_TILES and all.count >= LANES // 2
+    return (
+        all.count > 1 and side_by_side(all.x_elements, all.x_next)
+        and (all.grad == NULL or side_by_side(all.grad_elements, all.grad_next))
+    )
+
+
+cdef void cross_entropy_lane(
+    const CrossEntropySlices *all, const Panel *panel, Py_ssize_t first, Py_ssize_t lane, int64_t index, char *scratch,
+    char *spare,
+) noexcept nogil:
+    """A slice out of the ordinary, within the tile."""
+    cdef CrossEntropySlices alone = all[0]
+    cdef Elements elements = describe_reals(all.length, panel.x_step)
+    cdef Slices logits
+    alone.x = panel.x + lane * <Py_ssize_t> sizeof(real)
+    alone.grad = panel.out + lane * <Py_ssize_t> sizeof(real) if all.grad != NULL else NULL
+    alone.x_elements = alone.grad_elements = &elements
+    alone.target = all.target + (first + lane) * all.target_next
+    alone.loss = all.loss + (first + lane) * all.loss_next
+    logits = take_logits(&alone)
+    cross_entropy_slice(&alone, &logits, 0, index, scratch, spare)
+
+
+cdef inline void cross_entropy_panel(
+    const CrossEntropySlices *all, const Panel *panel, Py_ssize_t first, char *scratch, char *spare
+) noexcept nogil:
+    """The slices from `first` on, in the lanes of a tile. The gradient is left in panel.out."""
+    cdef Targets targets
+    cdef totals sums, others, overs
+    cdef const char *x
+    cdef char *e
+    cdef int64_t index
+    cdef Py_ssize_t lane
+    cdef Constants c
+    find_columns_max(panel, 1, True, &c)
+    c.shifts = find_shifts(c.top, 1)
+    sums = sum_column_terms(panel, 0, True, c, EXPONENTIALS, False)
+    others = find_others_beside(panel, 0, &c, &sums)
+    overs = totals_log1p(&others)
+    c.r = totals_reciprocals(&sums)
+    for lane in range(LANES):
+        x = panel.x + lane * <Py_ssize_t> sizeof(real)
+        e = panel.out + lane * <Py_ssize_t> sizeof(real)
+        index = read_index(all, first + lane) if lane < panel.lanes else IGNORED
+        set_target(&targets, lane, all, index, v_lane(&c.top, lane), x, panel.x_step)
+        if targets.usual[lane]:
+            memcpy(&targets.exponential[lane], e + targets.index[lane] * panel.out_step, sizeof(real))
+    finish_targets(&targets, all, c.top, c.r, &others, &overs)
+    c.factor = v_set(<real> all.grad_factor)
+    c.coefficient = v_load(targets.weight)
+    if all.grad != NULL:
+        finish_columns(panel, 1, True, &c, CROSS_ENTROPY_GRADIENT, True)
+    for lane in range(panel.lanes):
+        if not (targets.usual[lane] and is_number(totals_at(&overs, lane))):
+            cross_entropy_lane(all, panel, first, lane, targets.index[lane], scratch, spare)
+            continue
+        write_result(targets.loss[lane], all.loss + (first + lane) * all.loss_next, all.loss_kind)
+        if all.grad != NULL:
+            e = panel.out + lane * <Py_ssize_t> sizeof(real)
+            memcpy(e + targets.index[lane] * panel.out_step, &targets.gradient[lane], sizeof(real))
+
+
+cdef void cross_entropy_tiles(
+    const CrossEntropySlices *all, bint of_rows, char *scratch, char *spare
+) noexcept nogil:
+    """Slices that suit_cross_entropy_tiles, a vector of them at a time."""
+    cdef char *x = thread_buffer(GATHERED_BUFFER)
+    cdef char *e = thread_buffer(SPARE_BUFFER)
+    cdef Py_ssize_t step = LANES * <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t first = 0, size
+    cdef Panel panel
+    panel.x = x
+    panel.y = NULL
+    panel.out = e
+    panel.length = all.length
+    panel.x_step = panel.out_step = step
+    panel.y_step = 0
+    panel.all = NULL
+    memset(x, 0, all.length * step)
+    while first < all.count:
+        panel.slices = panel.lanes = min(all.count - first, LANES)
+        size = panel.lanes * <Py_ssize_t> sizeof(real)
+        if of_rows:
+            columns_from_rows(all.x + first * all.x_next, all.x_next, panel.lanes, all.length, x, step)
+        else:
+            copy_columns(all.x + first * all.x_next, all.x_elements.strides[0], x, step, all.length, size)
+        cross_entropy_panel(all, &panel, first, scratch, spare)
+        if all.grad != NULL and of_rows:
+            rows_from_columns(e, step, panel.lanes, all.length, all.grad + first * all.grad_next, all.grad_next)
+        elif all.grad != NULL:
+            copy_columns(e, step, all.grad + first * all.grad_next, all.grad_elements.strides[0], all.length, size)
+        first += panel.lanes

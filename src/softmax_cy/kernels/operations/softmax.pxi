@@ -1,0 +1,243 @@
+# softmax of a slice: y_i = exp(x_i) / sum_j exp(x_j).
+#
+# Design:
+# 1. Three passes: the largest element, the exponentials and their sum, the quotients. The exponentials are kept in
+#    scratch or in `out` itself, beyond the caches too: storing and loading them takes less time than to compute them
+#    again. Where `out` cannot hold them (strides, 16 bits, a mask) the third pass does that. All give the same bits.
+# 2. The quotient is a product with 1 / sum in two parts (sums.h): no division in the loop, and hardly more error.
+# 3. NaN: v_max skips it in the first pass, exp_shifted keeps it in the second, the sum carries it to every quotient.
+
+cdef inline void write_softmax(
+    const Slice *s, Py_ssize_t start, Py_ssize_t end, const char *kept, const Shifts *shifts, total sum_, char *scratch
+) noexcept nogil:
+    """The third pass, over whole blocks. kept: the exponentials of all elements, or NULL."""
+    cdef Py_ssize_t count
+    cdef const char *block
+    cdef char *target
+    cdef bint stream
+    cdef Constants constants
+    if not is_number(sum_):
+        deliver_value(s, start, end, scratch, NAN, 0)
+        return
+    constants.r = reciprocal_in_all_lanes(total_reciprocal(sum_))
+    while start < end:
+        count = count_block(start, end)
+        target = find_room(s, start, scratch)
+        if kept != NULL:
+            block = kept + start * <Py_ssize_t> sizeof(real)
+        else:
+            sum_exponentials(fetch(s, start, count, scratch), scratch, count, shifts)
+            block = scratch
+        stream = s.all.stream and target != scratch and kept == NULL
+        finish(block, NULL, target, count, &constants, SOFTMAX, stream)
+        deliver(s, start, count, scratch, 0)
+        start += count
+
+
+cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
+    """A slice of any length and strides, in blocks."""
+    cdef Py_ssize_t length = s.all.length
+    cdef Py_ssize_t start, count
+    cdef real top
+    cdef const char *block = NULL
+    cdef char *kept = NULL
+    cdef Shifts shifts
+    cdef total t, of_block
+    if length <= block_length():
+        # One block is brought side by side once.
+        kept = scratch
+        top = fetch_max(s, 0, length, scratch, -INFINITY, &block)
+    else:
+        top = find_slice_max(s, scratch)
+    if not has_softmax(top):
+        deliver_value(s, 0, length, scratch, NAN if keeps_anything(s) else 0, 0)
+        return
+    shifts = find_shifts(v_set(top), s.all.scale)
+    if kept != scratch:
+        kept = find_room_for_exponentials(s)
+
+    t.hi = t.lo = 0
+    start = 0
+    while start < length:
+        count = count_block(start, length)
+        if kept != scratch:
+            block = fetch(s, start, count, scratch)
+        of_block = sum_exponentials(
+            block, kept + start * <Py_ssize_t> sizeof(real) if kept != NULL else NULL, count, &shifts)
+        t = total_add(t, of_block)
+        start += count
+    write_softmax(s, 0, length, kept, &shifts, t, scratch)
+
+
+cdef bint softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
+    """Contiguous slices of at most one block, in groups. False: these are none.
+
+    Each pass runs over a whole group, and the first pass over the next group before the last one over this. So the long
+    waits of a slice, across the lanes of a maximum or a sum and for a division, are filled with work that does not
+    depend on them.
+    """
+    cdef Py_ssize_t length = slices.length
+    cdef Py_ssize_t row = length * <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row))
+    cdef Py_ssize_t kept_next = (row + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
+    # Scratch is aligned, but one more thing that the first-level cache has to hold: it pays for short slices.
+    cdef bint in_scratch = length < 32 * LANES or slices.stream
+    cdef Py_ssize_t first = 0, i
+    cdef char *kept
+    cdef Ahead ahead
+    cdef Shifts shifts
+    cdef Group[2] groups
+    cdef Group *group = &groups[0]
+    cdef Group *after = &groups[1]
+    cdef Slice s
+    cdef vsum[MOST_LANES] sums
+    cdef totals all_sums = totals_harmless()
+    cdef reciprocals r
+    cdef Constants constants
+    if slices.count == 1 or not are_blocks(slices) or not are_contiguous(slices.out_elements):
+        return False
+    for i in range(LANES):
+        sums[i] = vsum_harmless()
+    start_group(group, slices, 0, size)
+    while group.count > 0:
+        for i in range(group.count):
+            # The next group is read, and this one written, at the same pace.
+            ahead.x = group.x + (i + group.count) * slices.x_next
+            kept = scratch + i * kept_next if in_scratch else group.out + i * slices.out_next
+            # What is written past the caches is not to be fetched into them.
+            ahead.out = kept if slices.stream else group.out + i * slices.out_next
+            shifts = spread_lane(&group.shifts, i)
+            sums[i] = vsum_without_seed(add_short_block(
+                group.x + i * slices.x_next, kept, length, &shifts, EXPONENTIALS, ahead))
+        totals_set_each(&all_sums, sums, group.count)
+        r = totals_reciprocals(&all_sums)
+        start_group(after, slices, first + group.count, size)
+        for i in range(group.count):
+            if has_softmax(group.tops[i]) and is_number(totals_at(&all_sums, i)):
+                kept = scratch + i * kept_next if in_scratch else group.out + i * slices.out_next
+                constants.r = reciprocal_in_all_lanes(reciprocal_at(&r, i))
+                finish_short(
+                    kept, NULL, group.out + i * slices.out_next, length, &constants, SOFTMAX, slices.stream)
+            else:
+                s = take_slice(slices, first + i)
+                deliver_value(&s, 0, length, scratch, NAN, 0)
+        first += group.count
+        group, after = after, group
+    return True
+
+
+cdef inline void softmax_panel(
+    const Panel *panel, int width, bint whole, Constants *columns, real scale
+) noexcept nogil:
+    # Slices that do not fill a vector have one loop, not two.
+    cdef bint store = whole and are_unscaled(columns, width, scale)
+    cdef totals sums
+    cdef int v
+    for v in range(width):
+        if store:
+            sums = sum_column_terms(panel, v, whole, columns[v], EXPONENTIALS, True)
+        else:
+            sums = sum_column(panel, v, whole, &columns[v])
+        columns[v].r = totals_reciprocals(&sums)
+        columns[v].ordinary = mark_numbers(columns[v].r.hi, columns[v].top)
+    if store:
+        finish_columns(panel, width, whole, columns, SOFTMAX, True)
+    else:
+        finish_columns(panel, width, whole, columns, SOFTMAX, False)
+
+
+cdef inline bint suit_one_vector(const Slices *slices) noexcept nogil:
+    """A few contiguous slices of at most a vector each."""
+    return (
+        slices.length <= LANES and slices.count < LANES // 2 and slices.keep == NULL
+        and are_contiguous(slices.x_elements) and are_contiguous(slices.out_elements)
+    )
+
+
+cdef inline bint softmax_vector(const char *x, char *out, Py_ssize_t count, real scale) noexcept nogil:
+    """A slice of `count` elements that never leaves the registers. False: nothing is written."""
+    cdef real top = v_max_across(v_load_first(x, count, -INFINITY))
+    cdef vreal elements = v_load_first(x, count, top)
+    cdef Exponential e, counted
+    cdef Shifts shifts
+    cdef total sum_
+    if not has_softmax(top):
+        return False
+    if count == 1:
+        top = 1
+        memcpy(out, &top, sizeof(real))
+        return True
+    if scale == 1 and fabs(top) < SHIFT_ABOVE:
+        shifts = build_shifts(v_set(top), 1, v_set(0), True)
+        e = exp_shifted(elements, shifts, True)
+    else:
+        shifts = find_shifts(v_set(top), scale)
+        e = exp_shifted(elements, shifts, False)
+    counted = mask_tail(e, count)
+    sum_ = vsum_total(vsum_add(vsum_start(), counted.value, counted.power, counted.small))
+    if not is_number(sum_):
+        return False
+    v_store_first(out, reciprocals_times(reciprocal_in_all_lanes(total_reciprocal(sum_)), e.value), count)
+    return True
+
+
+cdef bint softmax_whole_panel(const Panel *panel, int width, Constants *columns, real scale) noexcept nogil:
+    start_columns(panel, width, True, columns, scale)
+    softmax_panel(panel, width, True, columns, scale)
+    return are_ordinary(columns, width, panel.slices)
+
+
+cdef bint softmax_part_panel(const Panel *panel, int width, Constants *columns, real scale) noexcept nogil:
+    start_columns(panel, 1, False, columns, scale)
+    softmax_panel(panel, 1, False, columns, scale)
+    return are_ordinary(columns, 1, panel.slices)
+
+
+cdef void softmax_one(const Slices *slices, Py_ssize_t i, char *scratch) noexcept nogil:
+    cdef Slice s = take_slice(slices, i)
+    softmax_slice(&s, scratch)
+
+
+cdef void softmax_slices(const Slices *slices) noexcept nogil:
+    cdef Walk walk
+    cdef Slice s
+    cdef Py_ssize_t i
+    if suit_one_vector(slices):
+        for i in range(slices.count):
+            s = take_slice(slices, i)
+            if not softmax_vector(s.x, s.out, slices.length, <real> slices.scale):
+                softmax_slice(&s, thread_buffer(KERNEL_BUFFER))
+        if slices.stream:
+            v_stream_end()
+        return
+    walk = Walk(
+        kernel=softmax_slices, longest_tile=SOFTMAX_TILES, one_result=False, whole_panel=softmax_whole_panel,
+        part_panel=softmax_part_panel, after_panel=fill_with_nan, rows=softmax_groups, slice_=softmax_one)
+    walk_slices(slices, &walk)
+
+
+cdef void softmax_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
+    cdef Slice s = take_slice(long_.slices, 0)
+    cdef Shifts shifts = find_shifts(v_set(<real> long_.whole.top), s.all.scale)
+    write_softmax(
+        &s, begin_block(long_, begin), end_block(long_, end), find_room_for_exponentials(&s), &shifts,
+        take_first_sum(&long_.whole), scratch)
+    if s.all.stream:
+        v_stream_end()
+
+
+cdef Pass next_softmax_pass(LongSlice *long_) noexcept nogil:
+    cdef BlockSum whole
+    if long_.step == NOTHING:
+        long_.step = FIND_LARGEST
+        return largest_pass
+    if long_.step == FIND_LARGEST:
+        long_.step = ADD_EXPONENTIALS
+        return kept_exponentials_pass if find_top(long_) else refuse(long_)
+    if long_.step == ADD_EXPONENTIALS:
+        long_.step = HAVE_SUM
+        whole = join_blocks(long_)
+        set_block_sums(&long_.whole, take_first_sum(&whole), total_of(0))
+        return softmax_pass
+    return NULL
