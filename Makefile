@@ -94,7 +94,7 @@ race: $(VENV)/installed $(VENV)/race-requirements  ## beside torch, oneDNN, ONNX
 race-busy: $(VENV)/installed $(VENV)/race-requirements  ## several threads beside processes that compute, and beside nothing (minutes)
 	$(BIN)/python -m benchmarks.busy $(ARGS)
 
-accuracy: $(VENV)/installed $(VENV)/accuracy-requirements  ## the largest error of every function, beside others: make accuracy ARGS="--markdown docs/accuracy.md"
+accuracy: $(VENV)/installed $(VENV)/accuracy-requirements  ## the largest error of every function, beside others: make accuracy ARGS="--markdown docs/results/accuracy.md"
 	$(BIN)/python -m benchmarks.accuracy $(ARGS)
 
 exhaustive: $(VENV)/installed $(VENV)/test-requirements  ## the exponential on every float32 and many float64 (minutes)
@@ -139,7 +139,7 @@ bench-compare: $(BIN)/python $(VENV)/bench-requirements  ## is HEAD slower than 
 report: $(BIN)/python $(VENV)/bench-requirements  ## one HTML page from asv's results: .asv/report.html
 	$(BIN)/python -m benchmarks.dashboard
 
-charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and the table of the README from asv's results
+charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and tables of asv's results: docs/results/ and the README
 	$(BIN)/python -m benchmarks.charts
 
 clean:  ## remove what was built, .venv too

@@ -1,9 +1,9 @@
 """Measure the largest error of every function, dtype and variant, beside NumPy, SciPy, torch and JAX.
 
-    python -m benchmarks.accuracy [--quick] [--json FILE] [--markdown FILE]
+    python -m benchmarks.accuracy [--quick] [--json FILE] [--markdown docs/results/accuracy.md]
 
-Errors are in units in the last place of the right result, or of what `UNITS` says where that has no digits to be right
-in. Exits with 1 if a bound of softmax_cy is exceeded.
+Errors are in units in the last place of the right result. Where that result may cancel, `UNITS` says what takes its
+place. The exit code is 1 if a bound of softmax_cy is exceeded.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ UNITS = (
 
 @dataclass
 class Problem:
-    """Rows of logits, one or two a family, and what else the functions take: all of it exact."""
+    """Rows of logits, one or two of each family, with the other arguments and the exact results."""
 
     families: list[str]  # of each row
     x: np.ndarray
@@ -75,22 +75,22 @@ class Problem:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of all arrays."""
+        """The dtype of all arrays."""
         return self.x.dtype
 
     @property
     def y(self) -> np.ndarray:
-        """The outputs that derivatives start from: the right ones, rounded."""
+        """The softmax that derivatives start from: the exact one, rounded."""
         return self.forward.y.astype(self.dtype)
 
     @property
     def log_y(self) -> np.ndarray:
-        """Likewise."""
+        """The logarithm that derivatives start from: the exact one, rounded."""
         return self.forward.log_y.astype(self.dtype)
 
 
 def problems(dtype: np.dtype, lengths: Sequence[int]) -> Iterator[Problem]:
-    """All families of a length together, or one after the other where they are long."""
+    """Yield all families of a length together, or one after the other if they are long."""
     rng = np.random.default_rng(20240229)
     for length in lengths:
         names = twin.FAMILIES
@@ -103,7 +103,7 @@ def problems(dtype: np.dtype, lengths: Sequence[int]) -> Iterator[Problem]:
 
 
 def problem(families: list[str], length: int, dtype: np.dtype, rng: np.random.Generator) -> Problem:
-    """The class is the likeliest in every other row."""
+    """Make a problem; the target of every other row is its likeliest class."""
     x = np.concatenate([twin.family(name, (1, length), dtype, rng) for name in families])
     target = np.where(np.arange(len(x)) % 2, x.argmax(-1), length // 2)
     target = np.where(np.isneginf(x[np.arange(len(x)), target]), x.argmax(-1), target)
@@ -112,7 +112,7 @@ def problem(families: list[str], length: int, dtype: np.dtype, rng: np.random.Ge
 
 
 def errors(result: np.ndarray, right: np.ndarray, unit: np.ndarray | None = None) -> np.ndarray:
-    """The largest of each row, in ulp of the right result or in `unit`."""
+    """Return the largest error of each row, in ulp of the right result or in `unit`."""
     unit = twin.unit_in_last_place(right, result.dtype) if unit is None else unit
     with np.errstate(over="ignore", invalid="ignore"):
         distance = np.abs(result.astype(WIDE) - right) / unit
@@ -131,27 +131,27 @@ class Ours:
         self.name = variant
 
     def takes(self, length: int) -> bool:
-        """Any."""
+        """Say that every length is tried."""
         return True
 
     def __call__(self, function: str, *arrays: np.ndarray) -> object:
-        """By its name."""
+        """Call a function by its name."""
         options = {"reduction": "none"} if function.startswith("cross_entropy") else {}
         return getattr(softmax_cy, function)(*arrays, **options)
 
 
 class Other:
-    """A library; what it has no function for is composed from what it has."""
+    """Another library; a loss that it lacks is composed from its other functions."""
 
     def __init__(self, name: str, functions: dict[str, Callable], lengths: Sequence[int] | None = None) -> None:
         self.name, self.functions, self.lengths = name, functions, lengths
 
     def takes(self, length: int) -> bool:
-        """Whether this length is tried."""
+        """Say whether this length is tried."""
         return self.lengths is None or length in self.lengths
 
     def __call__(self, function: str, *arrays: np.ndarray) -> object:
-        """None if there is no such thing."""
+        """Call a function by its name; return None if the library has none."""
         if function == "cross_entropy_and_grad" and function not in self.functions:
             x, target = arrays
             at_target = (np.arange(len(x)), target)
@@ -165,7 +165,7 @@ class Other:
 
 
 def others() -> list[Other]:
-    """Those that are installed."""
+    """Return the other libraries that are installed."""
     found = []
     for make in (numpy, scipy, torch, jax):
         try:
@@ -176,7 +176,7 @@ def others() -> list[Other]:
 
 
 def numpy() -> Other:
-    """The plain formulas."""
+    """Return NumPy, as the plain formulas of the benchmarks."""
     names = [name for name in reference.OPERATIONS if name not in ("cross_entropy_and_grad", "softmax_jacobian")]
     functions = {name: lambda *arrays, name=name: reference.OPERATIONS[name](*arrays, -1) for name in names}
     identity = {"softmax_jacobian": lambda y: y[:, :, None] * (np.eye(y.shape[-1], dtype=y.dtype) - y[:, None, :])}
@@ -184,7 +184,7 @@ def numpy() -> Other:
 
 
 def scipy() -> Other:
-    """What it has."""
+    """Return SciPy, with the functions that it has."""
     from scipy import special
 
     names = ("softmax", "log_softmax", "logsumexp")
@@ -192,7 +192,7 @@ def scipy() -> Other:
 
 
 def torch() -> Other:
-    """What autograd calls, and the formula of its forward mode."""
+    """Return torch, with the functions that autograd calls and the formula of its forward mode."""
     import torch
     from torch.nn import functional
 
@@ -223,7 +223,7 @@ def torch() -> Other:
 
 
 def jax() -> Other:
-    """The compiled functions of the race."""
+    """Return JAX, with the compiled functions of the race."""
     compiled = peers.Jax().compiled
     names = [name for name in compiled if name not in ("cross_entropy_and_grad", "softmax_jvp")]
     return Other(
@@ -237,7 +237,7 @@ def jax() -> Other:
 
 
 def measured(who: Ours | Other, p: Problem) -> Iterator[tuple[str, np.ndarray]]:
-    """Each function with the errors of its rows."""
+    """Yield each function with the errors of its rows."""
     dtype, length = p.dtype, p.x.shape[-1]
     for name, right in (("softmax", p.forward.y), ("log_softmax", p.forward.log_y)):
         if (result := who(name, p.x)) is not None:
@@ -276,7 +276,7 @@ def measured(who: Ours | Other, p: Problem) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def measured_jacobians(who: Ours | Other, p: Problem) -> Iterator[tuple[str, np.ndarray]]:
-    """On the diagonal and off it."""
+    """Yield the errors of the Jacobians, on the diagonal and off it."""
     diagonal = np.eye(p.x.shape[-1], dtype=bool)
     if (jacobian := who("softmax_jacobian", p.y)) is not None:
         y = p.y.astype(WIDE)
@@ -294,7 +294,10 @@ def measured_jacobians(who: Ours | Other, p: Problem) -> Iterator[tuple[str, np.
 
 
 def within_half(result: np.ndarray, right: np.ndarray, rounded: np.ndarray, left_out: np.ndarray) -> np.ndarray:
-    """Errors in ulp; a correctly rounded product counts as half at most, which long double cannot tell in float64."""
+    """Return errors in ulp, of at most a half if the result is rounded correctly.
+
+    Long double has too few digits to show this for products in float64.
+    """
     found = errors(np.where(left_out, 0, result), right)
     correct = ((result == rounded) | left_out).reshape(len(result), -1).all(-1)
     return np.where(correct, np.minimum(found, 0.5), found)
@@ -310,7 +313,7 @@ class Worst:
     families: dict[str, float] = field(default_factory=dict)
 
     def join(self, p: Problem, found: np.ndarray) -> None:
-        """Take in the rows of a problem."""
+        """Take in the errors of a problem's rows."""
         for family, ulp in zip(p.families, found.tolist(), strict=True):
             self.families[family] = max(self.families.get(family, 0.0), ulp)
             if ulp > self.ulp:
@@ -321,7 +324,7 @@ Key = tuple[str, str, str]  # dtype, function, who
 
 
 def measure(lengths: Sequence[int], everybody: Sequence[Ours | Other], output: object) -> dict[Key, Worst]:
-    """Everything."""
+    """Measure every function of everybody at all lengths."""
     worst: dict[Key, Worst] = {}
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
         for length in lengths:
@@ -338,7 +341,7 @@ def measure(lengths: Sequence[int], everybody: Sequence[Ours | Other], output: o
 
 
 def misrounded_halves() -> dict[str, int]:
-    """How many float16 and bfloat16 results are not the rounded float32 results, by variant."""
+    """Count for each variant the float16 and bfloat16 results that are not the rounded float32 results."""
     import ml_dtypes
 
     rng = np.random.default_rng(5)
@@ -398,7 +401,7 @@ def ulp_text(ulp: float | None) -> str:
 
 
 def tables(worst: dict[Key, Worst], certain: dict[Key, float], everybody: Sequence[Ours | Other]) -> Iterator[Table]:
-    """By function for each dtype, by family, and the case that cancels."""
+    """Make the tables: by function for each dtype, by family, and for the case that cancels."""
     names = [who.name for who in everybody]
     for dtype in ("float32", "float64"):
         rows = []
@@ -428,21 +431,21 @@ def tables(worst: dict[Key, Worst], certain: dict[Key, float], everybody: Sequen
 
 
 def variants() -> list[str]:
-    """Those that run here."""
+    """Return the variants that run here."""
     return _dispatch.runnable_variants()
 
 
 def main(argv: Sequence[str]) -> int:
-    """Return the exit code."""
+    """Measure everything and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--quick", action="store_true", help="few lengths")
+    add("--quick", action="store_true", help="measure few lengths")
     add("--json", type=Path, default=Path("build/accuracy.json"), metavar="FILE", help="default: %(default)s")
     add(
         "--markdown",
         type=Path,
         metavar="FILE",
-        help="write the tables into it, below its marked line",
+        help="write the tables below the mark of this page",
     )
     options = parser.parse_args(argv)
     lengths = QUICK if options.quick else (*SHORT, *MIDDLING, *LONG)
@@ -475,7 +478,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def write_json(path: Path, worst: dict, certain: dict, halves: dict, about: dict[str, str]) -> None:
-    """Everything."""
+    """Write all that was measured."""
     path.parent.mkdir(parents=True, exist_ok=True)
     records = [
         {"dtype": dtype, "function": function, "by": who, "bound": BOUNDS[function], **vars(one)}
@@ -496,7 +499,7 @@ MARK = "<!-- written by make accuracy: tables -->"
 
 
 def markdown(shown: Sequence[Table], remarks: Sequence[str], about: dict[str, str]) -> str:
-    """The machine on top, then what is missing, then all tables."""
+    """Write the machine first, then the remarks, then all tables."""
     lines = [f"- {name}: {value}" for name, value in about.items()] + [f"- {remark}" for remark in remarks]
     return "\n".join([*lines, "", *map(markdown_table, shown)])
 

@@ -1,4 +1,4 @@
-"""Inputs and outputs at chosen distances from the start of a page.
+"""Place inputs and outputs at chosen distances from the start of a page.
 
 Where buffers lie decides how many vectors straddle two cache lines and which loads wait for stores to an address
 with the same last 12 bits. It should not decide who wins, so every case is timed at each of these places.
@@ -33,20 +33,20 @@ class Buffers:
         self.reset()
 
     def new(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Uninitialised, and placed like the output."""
+        """Return an uninitialised array that lies like the output."""
         return empty_at(shape, self.dtype, self._out_start)
 
     def copy(self, array: np.ndarray) -> np.ndarray:
-        """The same numbers, placed like the output."""
+        """Return an array with the same numbers that lies like the output."""
         return copy_at(array, self._out_start)
 
     def reset(self) -> None:
-        """Leave nothing of an earlier result in the output."""
+        """Overwrite whatever an earlier result left in the output."""
         self.out[...] = np.nan if self._x is None else self._x
 
 
 def empty_at(shape: tuple[int, ...], dtype: np.dtype, start: int) -> np.ndarray:
-    """An uninitialised array so many bytes from the start of a page."""
+    """Return an uninitialised array that begins at this distance, in bytes, from the start of a page."""
     size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + PAGE + start, np.uint8)
     first = -memory.ctypes.data % PAGE + start
@@ -54,7 +54,7 @@ def empty_at(shape: tuple[int, ...], dtype: np.dtype, start: int) -> np.ndarray:
 
 
 def copy_at(array: np.ndarray, start: int) -> np.ndarray:
-    """The same numbers, so many bytes from the start of a page."""
+    """Return an array with the same numbers that begins at this distance, in bytes, from the start of a page."""
     copy = empty_at(array.shape, array.dtype, start)
     np.copyto(copy, array)
     return copy

@@ -1,10 +1,10 @@
 """Time calls on several threads, on an idle machine and beside other processes that compute.
 
-    python -m benchmarks.busy [--peers NAME ...] [--calls N] [--markdown FILE]
+    python -m benchmarks.busy [--peers NAME ...] [--calls N] [--markdown docs/results/busy.md]
 
-Calls follow each other at once, or come 10 ms apart, as in a server. Beside them runs nothing, or a process on each CPU
-that gives way (nice 19), or one that does not (nice 0). Each peer with each number of threads is a process of its own;
-they take turns.
+Calls follow each other at once, or come 10 ms apart, as in a server. Meanwhile nothing else runs, or one process on
+each CPU computes. That process gives way to others (nice 19) or does not (nice 0). Each peer runs in a process of its
+own for each number of threads. The processes take turns.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FORKED = "softmax_cy, forked"
 
 @dataclass(frozen=True)
 class Setting:
-    """What a row of a table is about."""
+    """One table: how busy the machine is, how calls follow each other, and on what."""
 
     load: str
     spaced: bool
@@ -45,12 +45,12 @@ class Setting:
 
     @property
     def title(self) -> str:
-        """As a heading."""
+        """The heading of the table, without the case."""
         return f"{self.load}, {'10 ms apart' if self.spaced else 'back to back'}"
 
     @property
     def case(self) -> str:
-        """As in the other races."""
+        """The shape, written as in the other races."""
         return "x".join(map(str, self.shape))
 
 
@@ -58,7 +58,7 @@ Times = dict[Setting, dict[tuple[str, int], list[float]]]
 
 
 def serve(name: str, threads: int) -> None:
-    """The process of one peer: a setting a line, and the seconds of each call as an answer."""
+    """Run the process of one peer: read a setting from each line, and answer with the seconds of each call."""
     from benchmarks.buffers import PLACES, Buffers
     from benchmarks.cases import Case
 
@@ -80,7 +80,7 @@ def serve(name: str, threads: int) -> None:
 
 
 def seconds_of_calls(run: peers.Run, calls: int, *, spaced: bool) -> list[float]:
-    """The seconds of each, after one that does not count."""
+    """Time each call, after one that does not count."""
     run.call()
     times = []
     for _ in range(calls):
@@ -93,7 +93,7 @@ def seconds_of_calls(run: peers.Run, calls: int, *, spaced: bool) -> list[float]
 
 
 class Server:
-    """The process of a peer with so many threads, seen from here."""
+    """The process of one peer with one number of threads, as the main process sees it."""
 
     def __init__(self, name: str, threads: int) -> None:
         self.key = name, threads
@@ -104,13 +104,13 @@ class Server:
         )
 
     def time(self, setting: Setting, calls: int) -> list[float]:
-        """Ask for so many calls."""
+        """Let the process time this many calls."""
         self.process.stdin.write(json.dumps({**asdict(setting), "calls": calls}) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
     def stop(self) -> None:
-        """At the end of its input it ends."""
+        """Close the input of the process, at which it ends."""
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
@@ -118,7 +118,7 @@ class Server:
 
 @contextmanager
 def hogs(nice: int | None) -> Iterator[None]:
-    """A process that computes on each CPU, unless nice is None."""
+    """Keep each CPU busy with a process that computes, unless nice is None."""
     started = []
     if nice is not None:
         for cpu in sorted(os.sched_getaffinity(0)):
@@ -134,12 +134,12 @@ def hogs(nice: int | None) -> Iterator[None]:
 
 
 def settings() -> list[Setting]:
-    """All that is measured, a load after the other."""
+    """List every setting, one load after the other."""
     return [Setting(load, spaced, shape) for load in LOADS for spaced in (True, False) for shape in SHAPES]
 
 
 def measure(servers: Sequence[Server], calls: int) -> Times:
-    """Every setting, in rounds in which all take turns."""
+    """Measure every setting, in rounds in which all processes take turns."""
     times: Times = {}
     with screen(len(settings())) as shown:
         for load, nice in LOADS.items():
@@ -157,7 +157,7 @@ def measure(servers: Sequence[Server], calls: int) -> Times:
 
 
 def table_of(setting: Setting, found: dict[tuple[str, int], list[float]]) -> Table:
-    """A row a peer and number of threads."""
+    """Make the table of a setting: one row for each peer and number of threads."""
     rows = []
     for name, threads in sorted(found):
         times = found[name, threads]
@@ -170,7 +170,7 @@ def table_of(setting: Setting, found: dict[tuple[str, int], list[float]]) -> Tab
 
 
 def verdicts(times: Times) -> list[str]:
-    """What was aimed at, for two threads, and whether it is so."""
+    """Say for each target of two threads whether it was met."""
     lines = []
 
     def judge(what: str, value: float, bound: float, *, at_most: bool) -> None:
@@ -197,17 +197,19 @@ def verdicts(times: Times) -> list[str]:
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.busy", description=__doc__.splitlines()[0])
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="NAME")
-    parser.add_argument("--calls", type=int, default=200, help="of each peer in each setting (default: %(default)s)")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
+    parser.add_argument(
+        "--calls", type=int, default=200, help="calls of each peer in each setting (default: %(default)s)"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables below the mark of this page")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Return the exit code."""
+    """Measure everything and return the exit code."""
     options = arguments(argv)
     if options.serve:
         serve(options.serve[0], int(options.serve[1]))

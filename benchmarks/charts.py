@@ -1,6 +1,6 @@
-"""The charts of the README and its table, from asv's result files.
+"""Draw the charts and write the tables of asv's results: docs/results/ holds them, and the README a few rows.
 
-    python -m benchmarks.charts [--results FOLDER] [--output FOLDER] [--readme FILE]
+    python -m benchmarks.charts [--results FOLDER] [--output FOLDER] [--page FILE] [--readme FILE]
 
 Nothing is measured here.
 """
@@ -17,9 +17,20 @@ from pathlib import Path
 from benchmarks.dashboard import OURS, RESULTS, ROOT, cases, digits, one_environment
 from benchmarks.results import Record, Run, load
 
-CHARTS = ROOT / "docs"
+CHARTS = ROOT / "docs" / "results"
+PAGE = CHARTS / "asv.md"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results: written by make charts -->", "<!-- end of results -->"
+
+# The rows of the README's table: what most callers use, and where softmax_cy loses cases.
+ROWS = (
+    "softmax",
+    "softmax_along_axis_0",
+    "log_softmax",
+    "cross_entropy_and_grad",
+    "softmax_vjp",
+    "softmax_jacobian",
+)
 
 # Told apart by the colour-blind, and opaque, so that both themes of a web page will do.
 COLOURS = {OURS: "#1f5fbf", "torch": "#d9601a", "numpy": "#7a8291", "scipy": "#9b59b6", "limit": "#2f9e6e"}
@@ -42,21 +53,22 @@ SIZE, DOTS = (8, 4.2), 110
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.charts", description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS, help="asv's results (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=CHARTS, help="for the charts (default: %(default)s)")
-    parser.add_argument("--readme", type=Path, default=README, help="whose table is renewed (default: %(default)s)")
+    parser.add_argument("--page", type=Path, default=PAGE, help="whose table gets all rows (default: %(default)s)")
+    parser.add_argument("--readme", type=Path, default=README, help="whose table gets some (default: %(default)s)")
     return parser.parse_args(argv)
 
 
 def elements(shape: str) -> int:
-    """How many."""
+    """Count the elements of an array of this shape."""
     return math.prod(map(int, shape.split("x")))
 
 
 def records(run: Run, function: str, **params: str) -> list[Record]:
-    """Those of one benchmark with these parameters."""
+    """Return what was measured of one benchmark with these parameters."""
     return [
         record
         for record in run.records
@@ -67,7 +79,7 @@ def records(run: Run, function: str, **params: str) -> list[Record]:
 
 
 def forward(run: Run, axes: object) -> None:
-    """The time of an element over the length of the rows."""
+    """Draw the time an element takes against the length of the rows."""
     found = records(run, "time_softmax_by_length", dtype="float32")
     for peer in COLOURS:
         mine = sorted((int(r.params["shape"].split("x")[1]), r) for r in found if r.params["backend"] == peer)
@@ -93,7 +105,7 @@ def forward(run: Run, axes: object) -> None:
 
 
 def jacobian(run: Run, axes: object) -> None:
-    """As multiples of the time that it takes to fill the result with a constant."""
+    """Draw the times of the Jacobian as multiples of the time that filling its memory takes."""
     found = records(run, "time_softmax_jacobian", dtype="float32")
     fills = {r.params["shape"]: r.value for r in found if r.params["backend"] == "limit"}
     shapes = sorted(fills, key=lambda shape: elements(shape) * int(shape.split("x")[1]))
@@ -117,7 +129,7 @@ def jacobian(run: Run, axes: object) -> None:
 
 
 def error_against_speed(run: Run, axes: object) -> None:
-    """Left is fast, below is right."""
+    """Draw the largest error against the time; the best place is the lower left corner."""
     shape, marks = "32x1000", {"softmax": "o", "log_softmax": "s", "logsumexp": "^"}
     errors = digits([run])
     for operation, mark in marks.items():
@@ -142,14 +154,19 @@ def error_against_speed(run: Run, axes: object) -> None:
 DRAWINGS = {"forward": forward, "jacobian": jacobian, "error-against-speed": error_against_speed}
 
 
-def table(run: Run) -> str:
-    """Geometric means of the ratios over all cases of an operation, with the worst; in Markdown."""
+def table(run: Run, names: Sequence[str] | None = None) -> str:
+    """Tabulate in Markdown how many times as long as softmax_cy each peer takes.
+
+    A cell holds the geometric mean over the cases of an operation and, in parentheses, the case that is worst for
+    softmax_cy. `names` selects the rows and their order; None means all rows.
+    """
     peers = [peer for peer in ("torch", "numpy", "scipy") if any(peer in entry for entry in cases(run).values())]
     groups: dict[str, list[Mapping[str, Record]]] = {}
     for entry in cases(run).values():
         groups.setdefault(entry[OURS].function.removeprefix("time_"), []).append(entry)
     lines = [f"| | cases | {' | '.join(peers)} |", f"|---|---:|{'---:|' * len(peers)}"]
-    for name, entries in sorted(groups.items()):
+    for name in sorted(groups) if names is None else [name for name in names if name in groups]:
+        entries = groups[name]
         cells = []
         for peer in peers:
             ratios = [entry[peer].value / entry[OURS].value for entry in entries if peer in entry]
@@ -160,7 +177,7 @@ def table(run: Run) -> str:
 
 
 def renewed(text: str, new: str) -> str:
-    """The same text with something else between the marks."""
+    """Return the text with `new` between the marks."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
@@ -169,7 +186,7 @@ def renewed(text: str, new: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Return the exit code."""
+    """Draw and write everything, and return the exit code."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -186,7 +203,9 @@ def main(argv: Sequence[str]) -> int:
             path = options.output / f"{name}.png"
             figure.savefig(path, metadata={"Software": None})
             print(path)
-    options.readme.write_text(renewed(options.readme.read_text(), table(run)))
+    for path, rows in ((options.page, None), (options.readme, ROWS)):
+        path.write_text(renewed(path.read_text(), table(run, rows)))
+        print(path)
     return 0
 
 

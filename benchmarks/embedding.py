@@ -1,4 +1,4 @@
-"""What a call through the C interface costs: over the kernel, and beside torch from Python.
+"""Measure what a call through the C interface costs, in addition to the kernel and beside torch from Python.
 
     python -m benchmarks.embedding
 
@@ -32,7 +32,7 @@ LEAST_LEAD = 30.0
 
 
 def loops() -> ModuleType:
-    """The compiled loops."""
+    """Compile the loops and import them."""
     # asv imports every module here, in an environment that cannot compile.
     from Cython.Build import cythonize
     from setuptools import Extension, setup
@@ -54,19 +54,19 @@ def loops() -> ModuleType:
 
 
 def kernels() -> str:
-    """The directory of the headers that the kernels are built with."""
+    """Return the directory of the headers that the kernels are built with."""
     return str(Path(softmax_cy.__file__).with_name("kernels"))
 
 
 def seconds(call, *arguments) -> float:
-    """Of one call."""
+    """Time one call."""
     start = time.perf_counter()
     call(*arguments)
     return time.perf_counter() - start
 
 
 def overhead(module: ModuleType) -> tuple[float, float]:
-    """Nanoseconds a row: of the kernel, and of a call through the table more than that."""
+    """Return the nanoseconds a row that the kernel takes, and those that a call through the table adds."""
     variant = softmax_cy.show_config(mode="dicts")["variant"]
     capsule = importlib.import_module(f"softmax_cy.kernels._f32_{variant}").table
     x = np.random.default_rng(1).standard_normal((FEW, COLUMNS), dtype=np.float32)
@@ -119,7 +119,7 @@ def lead(module: ModuleType) -> tuple[float, float, float]:
 
 
 def batches(module: ModuleType) -> list[tuple[float, float]]:
-    """Nanoseconds a row of each length: one by one, and with all in one call."""
+    """Return the nanoseconds a row takes for each length: one by one, and with all rows in one call."""
     found = []
     for length in LENGTHS:
         x = np.random.default_rng(3).standard_normal((FEW, length), dtype=np.float32)
@@ -136,7 +136,7 @@ def batches(module: ModuleType) -> list[tuple[float, float]]:
 
 
 def main() -> int:
-    """Measure, print, and judge."""
+    """Measure and print everything, and return the exit code."""
     for name, value in machine.describe([]).items():
         print(f"{name}: {value}")
     for warning in machine.warnings():

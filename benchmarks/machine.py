@@ -1,4 +1,4 @@
-"""What the numbers were measured on and with: without it they mean nothing."""
+"""Describe what the numbers were measured on and with; without that they mean nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 def describe(peers: Iterable[Peer]) -> dict[str, str]:
-    """Everything that decides how fast this machine and these builds are, as lines of text."""
+    """Describe everything that decides how fast this machine and these builds are, as lines of text."""
     config = softmax_cy.show_config(mode="dicts")
     variant = config["variant"]
     versions = {peer.name: peer.version() for peer in peers if peer.name not in (OURS, LIMIT)}
@@ -39,7 +39,7 @@ def describe(peers: Iterable[Peer]) -> dict[str, str]:
 
 
 def warnings() -> list[str]:
-    """Why the numbers may mean less than they seem to."""
+    """List reasons why the numbers may mean less than they seem to."""
     load = os.getloadavg()[0]
     if load < BUSY:
         return []
@@ -49,12 +49,12 @@ def warnings() -> list[str]:
 
 
 def usable_cpus() -> int:
-    """Those that this process may run on."""
+    """Count the CPUs that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_model() -> str:
-    """Its name, where the system tells."""
+    """Return the name of the CPU, if the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -69,7 +69,7 @@ def cpu_model() -> str:
 
 
 def caches() -> list[str]:
-    """Of the first CPU, as the system tells."""
+    """Describe the caches of the first CPU, if the system tells."""
 
     def line(cache: Path) -> str:
         level, kind, size = ((cache / name).read_text().strip() for name in ("level", "type", "size"))

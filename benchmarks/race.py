@@ -1,10 +1,10 @@
-"""Race softmax_cy against torch, oneDNN, ONNX Runtime, JAX, SciPy and NumPy, on one thread where not said otherwise.
+"""Race softmax_cy against torch, oneDNN, ONNX Runtime, JAX, SciPy and NumPy, on one thread if not said otherwise.
 
-    python -m benchmarks.race [--select PATTERN] [--peers NAME ...] [--json FILE] [--markdown FILE]
+    python -m benchmarks.race [--select PATTERN] [--peers NAME ...] [--json FILE] [--markdown docs/results/race.md]
 
-All peers of a case are timed side by side, interleaved, at several places of the buffers; results are compared with a
-reference first, and a wrong one fails the run. Exits with 1 if there was one. "plain Cython" are the loops in
-`softmax_cy.plain`: they show what the kernels gain, and are never the best peer.
+All peers of a case take turns, at several places of the buffers. Before that, their results are compared with a
+reference. A wrong result fails the run, and the exit code is 1. "plain Cython" are the loops in `softmax_cy.plain`.
+They show what the kernels gain, and are never the best peer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MARK = "<!-- written by make race: tables -->"
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line, checked."""
+    """Read the command line and check it."""
     names = [kind.name for kind in (*peers.OTHERS, peers.Limit)]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.race", description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -41,8 +41,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--seconds", type=float, default=SECONDS, help="about so many seconds a case (default: %(default)s)")
     add("--targets", action=argparse.BooleanOptionalAction, help="judge the targets (default: in a full run)")
     add("--noise", action="store_true", help="softmax_cy against itself")
-    add("--json", type=Path, metavar="FILE", help="write everything")
-    add("--markdown", type=Path, metavar="FILE", help="write the tables")
+    add("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables below the mark of this page")
     add("--list", action="store_true", help="name the cases and stop")
     options = parser.parse_args(argv)
     if not any(selected(options.select)):
@@ -53,7 +53,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def at_least_one(text: str) -> int:
-    """A number of rounds."""
+    """Read a number of rounds."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
@@ -61,13 +61,16 @@ def at_least_one(text: str) -> int:
 
 
 def selected(patterns: Sequence[str] | None) -> list[tuple[Group, list[Case]]]:
-    """The groups of which something is left, with the cases that match any of the patterns."""
+    """Return each group that has cases which match any of the patterns, with these cases."""
     chosen = ((group, [case for case in group.cases if wanted(group, case, patterns)]) for group in GROUPS)
     return [(group, cases) for group, cases in chosen if cases]
 
 
 def wanted(group: Group, case: Case, patterns: Sequence[str] | None) -> bool:
-    """By name, group, or a part or pattern of these; a case's whole name means that case alone."""
+    """Say whether a pattern is the name of the case or its group, or a part or glob of these.
+
+    The whole name of a case selects that case alone.
+    """
     if patterns is None:
         return True
     whole_names = {case.name for case in CASES}.intersection(patterns)
@@ -79,7 +82,7 @@ def wanted(group: Group, case: Case, patterns: Sequence[str] | None) -> bool:
 
 
 def why_left_out(case: Case) -> str:
-    """Why a case cannot be measured here at all, or nothing."""
+    """Say why a case cannot be measured here at all; an empty string means that it can."""
     if not hasattr(softmax_cy, case.operation):
         return f"this build has no {case.operation}"
     if case.threads > machine.usable_cpus():
@@ -92,7 +95,7 @@ def why_left_out(case: Case) -> str:
 
 
 class Report:
-    """What has been measured so far, shown as it comes and written at the end."""
+    """Collect what is measured, show it as it comes, and write it at the end."""
 
     def __init__(self, options: argparse.Namespace, taking_part: Sequence[peers.Peer], remarks: list[str]) -> None:
         self.options = options
@@ -104,7 +107,7 @@ class Report:
         self.wrong: list[str] = []
 
     def add(self, group: Group, outcomes: Sequence[Outcome]) -> report.Table:
-        """A group is done."""
+        """Take in the outcomes of a group and return its table."""
         judged = []
         if self.options.targets and not self.options.noise:
             judged = verdicts(group, outcomes, softmax_cy.show_config(mode="dicts")["variant"])
@@ -117,7 +120,7 @@ class Report:
         return self.tables[-1]
 
     def summary(self) -> Iterable[str]:
-        """What must not be overlooked."""
+        """List what must not be overlooked: missed targets and wrong results."""
         if self.verdicts:
             met = sum(verdict.met is True for verdict in self.verdicts)
             yield f"{met} of {len(self.verdicts)} targets met"
@@ -127,7 +130,7 @@ class Report:
         yield from self.wrong
 
     def write(self) -> None:
-        """The files that were asked for."""
+        """Write the files that were asked for."""
         if self.options.markdown:
             remarks = [*self.remarks, *self.summary()]
             report.write_below(self.options.markdown, MARK, report.markdown(self.tables, self.machine, remarks))
@@ -145,7 +148,7 @@ class Report:
 
 
 def run(options: argparse.Namespace, taking_part: Sequence[peers.Peer], missing: dict[str, str]) -> Report:
-    """Measure all that was selected."""
+    """Measure all cases that were selected."""
     groups = selected(options.select)
     with screen(sum(len(cases) for _, cases in groups)) as output:
         remarks = [*machine.warnings(), *(f"left out: {name}: {why}" for name, why in missing.items())]
@@ -176,7 +179,7 @@ def measure(
     options: argparse.Namespace,
     output: PlainScreen | RichScreen,
 ) -> list[Outcome]:
-    """The cases of one group."""
+    """Measure the cases of one group."""
     outcomes = []
     for case in cases:
         output.advance(case.name)
@@ -185,7 +188,7 @@ def measure(
 
 
 def list_cases(patterns: Sequence[str] | None) -> None:
-    """Groups, and their cases below them."""
+    """Print each group, with its cases below it."""
     for group, cases in selected(patterns):
         print(group.title)
         for case in cases:
@@ -193,7 +196,7 @@ def list_cases(patterns: Sequence[str] | None) -> None:
 
 
 def main(argv: Sequence[str], taking_part: Sequence[peers.Peer] | None = None) -> int:
-    """Return the exit code; `taking_part` replaces the peers that are installed."""
+    """Run the race and return the exit code; `taking_part` replaces the peers that are installed."""
     options = arguments(argv)
     if options.list:
         list_cases(options.select)
@@ -209,7 +212,7 @@ def main(argv: Sequence[str], taking_part: Sequence[peers.Peer] | None = None) -
 
 
 def restart_in(environment: dict[str, str]) -> None:
-    """Start over where the libraries read how many threads they may use, which is before they are loaded."""
+    """Start the program again, because libraries read how many threads they may use before they are loaded."""
     os.execve(sys.executable, sys.orig_argv, {**os.environ, **environment})
 
 

@@ -1,4 +1,4 @@
-"""The right results, by the definitions and in float64, and how far from them a result may be.
+"""Compute the right results, by the definitions and in float64, and how far from them a result may be.
 
 No measure of accuracy, the tests are that: it only keeps wrong answers from winning.
 """
@@ -17,45 +17,45 @@ TOLERANCES = {"float64": 1e-10, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e
 
 
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:
-    """exp(x) over its sum."""
+    """Divide exp(x) by its sum."""
     e = np.exp(x - x.max(axis, keepdims=True))
     return e / e.sum(axis, keepdims=True)
 
 
 def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
-    """What is left of x without its logsumexp."""
+    """Subtract from x its logsumexp."""
     return x - np.expand_dims(logsumexp(x, axis), axis)
 
 
 def logsumexp(x: np.ndarray, axis: int) -> np.ndarray:
-    """log(sum(exp(x)))."""
+    """Compute log(sum(exp(x)))."""
     largest = x.max(axis, keepdims=True)
     return np.log(np.exp(x - largest).sum(axis)) + largest.squeeze(axis)
 
 
 def softmax_vjp(v: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-    """The Jacobian is symmetric, so this is the jvp too."""
+    """Multiply a vector by the Jacobian, which is symmetric: this is the jvp too."""
     return y * (v - (y * v).sum(axis, keepdims=True))
 
 
 def log_softmax_vjp(grad: np.ndarray, log_y: np.ndarray, axis: int) -> np.ndarray:
-    """J[i, j] = (i == j) - y_j, transposed."""
+    """Multiply a vector by the transpose of J[i, j] = (i == j) - y_j."""
     return grad - np.exp(log_y) * grad.sum(axis, keepdims=True)
 
 
 def log_softmax_jvp(tangent: np.ndarray, log_y: np.ndarray, axis: int) -> np.ndarray:
-    """J[i, j] = (i == j) - y_j."""
+    """Multiply J[i, j] = (i == j) - y_j by a vector."""
     return tangent - (np.exp(log_y) * tangent).sum(axis, keepdims=True)
 
 
 def softmax_jacobian(y: np.ndarray, axis: int) -> np.ndarray:
-    """J[i, j] = (i == j) y_i - y_i y_j; of the last axis."""
+    """Compute J[i, j] = (i == j) y_i - y_i y_j along the last axis."""
     assert axis == -1
     return y[..., :, None] * (np.eye(y.shape[-1]) - y[..., None, :])
 
 
 def cross_entropy_and_grad(x: np.ndarray, target: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """The mean over the rows of -log(y[target]), and its gradient."""
+    """Compute the mean over the rows of -log(y[target]), and its gradient."""
     assert axis == -1
     target = target.astype(np.intp)[..., None]
     log_y = log_softmax(x, axis)
@@ -79,13 +79,13 @@ OPERATIONS: dict[str, Callable[..., object]] = {
 
 
 def expected(case: Case, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The results in float64, as a tuple even if there is only one."""
+    """Compute the results in float64, as a tuple even if there is only one."""
     result = OPERATIONS[case.operation](*(array.astype(np.float64) for array in inputs), case.axis)
     return result if isinstance(result, tuple) else (result,)
 
 
 def fault(case: Case, actual: tuple[np.ndarray, ...], right: tuple[np.ndarray, ...]) -> str:
-    """What is wrong with a result, or nothing."""
+    """Say what is wrong with a result; an empty string means that it is right."""
     for got, want in zip(actual, right, strict=True):
         if np.shape(got) != np.shape(want):
             return f"the shape is {np.shape(got)}, not {np.shape(want)}"
@@ -96,6 +96,6 @@ def fault(case: Case, actual: tuple[np.ndarray, ...], right: tuple[np.ndarray, .
 
 
 def largest_error(got: np.ndarray, want: np.ndarray) -> float:
-    """In proportion to the right number, or to a typical one where that is close to 0."""
+    """Return errors in proportion to the right number, or to a typical one where that is close to 0."""
     size = np.abs(want)
     return float((np.abs(got - want) / (size + size.mean())).max())

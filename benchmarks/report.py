@@ -1,4 +1,4 @@
-"""The numbers as tables, Markdown and JSON."""
+"""Turn what was measured into tables, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ shortest sample of softmax_cy. Ratios are medians too, of the ratios within a ro
 
 @dataclass(frozen=True)
 class Table:
-    """Text in rows; the last row is a summary if `summary` says so. Notes go below."""
+    """Text in rows, with notes below. If `summary` is true, the last row is a summary."""
 
     title: str
     headers: list[str]
@@ -30,7 +30,7 @@ class Table:
 
 
 def group_table(group: Group, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict]) -> Table:
-    """A row a case, a column a peer, then the ratios; the geometric means last."""
+    """Make a table with a row for each case, a column for each peer, then the ratios; the geometric means come last."""
     names = [kind.name for kind in OTHERS if any(kind.name in outcome.rounds for outcome in outcomes)]
     limit = group.limit if any(LIMIT in outcome.rounds for outcome in outcomes) else ""
     columns = [OURS, *names, LIMIT] if limit else [OURS, *names]
@@ -52,7 +52,7 @@ def group_table(group: Group, outcomes: Sequence[Outcome], verdicts: Sequence[Ve
 
 
 def compared(outcome: Outcome, with_limit: bool) -> list[str]:
-    """The last columns: how a case stands against torch, the fastest peer and the limit."""
+    """Make the last columns: how a case compares with torch, the fastest peer and the limit."""
     best = best_peer(outcome)
     against_best = f"{times_as_long(ratio(outcome, best))} ({best})" if best else NOTHING
     against_limit = [multiple_of(ratio(outcome, LIMIT))] if with_limit else []
@@ -60,7 +60,7 @@ def compared(outcome: Outcome, with_limit: bool) -> list[str]:
 
 
 def noise_table(outcomes: Sequence[Outcome], name: str) -> Table:
-    """How far the ratio of softmax_cy to itself is from 1, in single rounds and in the medians that are reported."""
+    """Tabulate how far softmax_cy is from itself, in single rounds and in the medians that are reported."""
     rows = []
     for outcome in outcomes:
         distances = [abs(value - 1) for value in ratios(outcome, name)]
@@ -76,13 +76,13 @@ def noise_table(outcomes: Sequence[Outcome], name: str) -> Table:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The smallest value that so many percent of them do not exceed."""
+    """Return the smallest value that this percentage of the values does not exceed."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
 def typical_time(outcome: Outcome, name: str) -> str:
-    """The median of the rounds, in the units of the case; WRONG for who was."""
+    """Write the median of the rounds per unit of the case, or WRONG for a wrong result."""
     if name in outcome.wrong:
         return "WRONG"
     if name not in outcome.rounds:
@@ -91,28 +91,28 @@ def typical_time(outcome: Outcome, name: str) -> str:
 
 
 def best_time(outcome: Outcome) -> str:
-    """The shortest of softmax_cy's samples."""
+    """Write the shortest of softmax_cy's samples."""
     return nanoseconds(outcome.best[OURS], outcome.case) if OURS in outcome.best else NOTHING
 
 
 def nanoseconds(seconds: float, case: Case) -> str:
-    """With the digits that mean something."""
+    """Write a time per unit of the case, with as many digits as mean something."""
     value = 1e9 * seconds / case.units
     return f"{value:.3f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def times_as_long(value: float | None) -> str:
-    """A ratio to softmax_cy."""
+    """Write how many times as long as softmax_cy another one takes."""
     return NOTHING if value is None else f"{value:.2f}"
 
 
 def multiple_of(value: float | None) -> str:
-    """The other way round: softmax_cy's time as a multiple."""
+    """Write how many times as long as another one softmax_cy takes."""
     return NOTHING if value is None else f"{1 / value:.2f}"
 
 
 def target_text(verdict: Verdict) -> str:
-    """Such as `>= 3x the speed of torch in the geometric mean`."""
+    """Write a target, such as `>= 3x the speed of torch in the geometric mean`."""
     target = verdict.target
     sign, what = ("<=", "time") if target.at_most else (">=", "speed")
     other = {"limit": verdict.group.limit, "best": "the best peer"}.get(target.against, target.against)
@@ -122,14 +122,14 @@ def target_text(verdict: Verdict) -> str:
 
 
 def verdict_text(verdict: Verdict) -> str:
-    """The target, met or not, and the number it was judged by."""
+    """Write whether a target was met, and the number it was judged by."""
     number = NOTHING if verdict.value is None else f"{verdict.value:.2f}"
     case = f" ({verdict.worst_case})" if verdict.worst_case else ""
     return f"{verdict.word}: {target_text(verdict)}: {number}{case}"
 
 
 def markdown_table(table: Table) -> str:
-    """A section of its own; columns of numbers to the right."""
+    """Write a table as a section, with its numbers aligned to the right."""
     header = "| " + " | ".join(table.headers) + " |"
     rule = "|---|" + "---:|" * (len(table.headers) - 1)
     rows = ["| " + " | ".join(cells(row, table)) + " |" for row in table.rows]
@@ -138,14 +138,14 @@ def markdown_table(table: Table) -> str:
 
 
 def cells(row: list[str], table: Table) -> list[str]:
-    """Bold for the summary."""
+    """Return the cells of a row, in bold if it is the summary."""
     if not (table.summary and row is table.rows[-1]):
         return row
     return [f"**{cell}**" if cell else cell for cell in row]
 
 
 def markdown(tables: Sequence[Table], machine: dict[str, str], remarks: Sequence[str]) -> str:
-    """The machine on top, then what is missing, then all tables."""
+    """Write the machine first, then the remarks, then all tables."""
     top = [f"- {name}: {text}" for name, text in machine.items()]
     top += [f"- {remark}" for remark in remarks]
     top += ["", LEGEND, ""]
@@ -153,13 +153,13 @@ def markdown(tables: Sequence[Table], machine: dict[str, str], remarks: Sequence
 
 
 def write_below(path: Path, mark: str, text: str) -> None:
-    """A page whose end a command writes; what people wrote above the mark stays."""
+    """Replace all that is below the mark of a page; what people wrote above it stays."""
     above = path.read_text().partition(mark)[0] if path.exists() else ""
     path.write_text(f"{above}{mark}\n\n{text}")
 
 
 def group_record(group: Group, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict]) -> dict[str, object]:
-    """A group for JSON, with every round of every peer."""
+    """Describe a group for JSON, with every round of every peer."""
     names = dict.fromkeys(name for outcome in outcomes for name in outcome.rounds if name != OURS)
     return {
         "title": group.title,
@@ -179,7 +179,7 @@ def group_record(group: Group, outcomes: Sequence[Outcome], verdicts: Sequence[V
 
 
 def case_record(outcome: Outcome) -> dict[str, object]:
-    """A case for JSON; times in nanoseconds per unit."""
+    """Describe a case for JSON, with times in nanoseconds per unit."""
     case = outcome.case
     scale = 1e9 / case.units
     return {

@@ -1,4 +1,4 @@
-"""All peers of one case timed side by side: in one process, in turns, on the same buffers.
+"""Time all peers of one case side by side: in one process, in turns, on the same buffers.
 
 A machine that speeds up or slows down meanwhile does so for all of them, because they take turns forwards and then
 backwards (A B B A) and because ratios are taken within such a round.
@@ -26,7 +26,7 @@ WAKING_SECONDS = 5e-3  # and CPUs that had nothing to do do not come back at onc
 
 @dataclass
 class Outcome:
-    """What came of a case: for each peer the seconds of one call, round by round, or why there are none."""
+    """What was measured of a case: for each peer the seconds of one call, round by round, or why there are none."""
 
     case: Case
     rounds: dict[str, list[float]] = field(default_factory=dict)
@@ -35,12 +35,12 @@ class Outcome:
     wrong: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, samples: tuple[float, float]) -> None:
-        """The two samples of a peer in one round."""
+        """Take in the two samples of a peer in one round."""
         self.rounds.setdefault(name, []).append(sum(samples) / 2)
         self.best[name] = min(*samples, self.best.get(name, float("inf")))
 
     def drop(self, name: str, why: str) -> None:
-        """A wrong answer has no speed, wherever the buffers lay that it was seen with."""
+        """Drop the times of a peer whose result was wrong, at any place of the buffers."""
         self.wrong[name] = why
         self.rounds.pop(name, None)
         self.best.pop(name, None)
@@ -60,7 +60,7 @@ def race(case: Case, peers: Iterable[Peer], rounds: int, budget: float) -> Outco
 
 
 def contestants(outcome: Outcome, peers: Iterable[Peer], buffers: Buffers, right: tuple) -> dict[str, Callable]:
-    """The calls to time: of those peers that can compute the case and do it right."""
+    """Return the calls of the peers that can compute the case and do it right."""
     calls = {}
     for peer in peers:
         if peer.name in outcome.wrong:
@@ -83,7 +83,7 @@ def contestants(outcome: Outcome, peers: Iterable[Peer], buffers: Buffers, right
 def turns(
     calls: dict[str, Callable], threads: int, rounds: int, budget: float
 ) -> Iterator[dict[str, tuple[float, float]]]:
-    """Rounds of two samples each, at least one of them."""
+    """Time rounds of two samples each, at least one round."""
     counts = {name: calls_per_sample(call) for name, call in calls.items()}
     end = time.perf_counter() + budget
     for _ in range(rounds):
@@ -95,7 +95,7 @@ def turns(
 
 
 def sample(call: Callable, count: int, threads: int) -> float:
-    """The seconds of one of so many calls, with its data in the caches if they fit and with no other threads about."""
+    """Return the seconds of a call, the mean of `count`, with data in the caches if they fit and no other threads."""
     if threads > 1:
         time.sleep(SETTLING_SECONDS)
         awake = time.perf_counter() + WAKING_SECONDS
@@ -107,7 +107,7 @@ def sample(call: Callable, count: int, threads: int) -> float:
 
 
 def seconds(call: Callable, count: int) -> float:
-    """The seconds of one of so many calls."""
+    """Return the seconds of a call, the mean of `count`."""
     start = time.perf_counter()
     for _ in repeat(None, count):
         call()
@@ -115,13 +115,13 @@ def seconds(call: Callable, count: int) -> float:
 
 
 def calls_per_sample(call: Callable) -> int:
-    """Enough for a sample that the clock can measure."""
+    """Choose a number of calls that takes long enough for the clock to measure."""
     return max(1, -int(-SAMPLE_SECONDS // min(seconds(call, 1) for _ in range(3))))
 
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Collect now rather than in the middle of somebody's sample."""
+    """Collect garbage now, and not in the middle of a sample."""
     gc.collect()
     gc.disable()
     try:

@@ -321,21 +321,29 @@ def test_a_phone_scrolls_tables_not_the_page(opened):
     assert opened.eval_on_selector("#grid tbody th", "cell => cell.offsetWidth") >= 100
 
 
-def test_charts(folder, tmp_path):
+def test_charts(folder, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{charts.BEGIN}\nold\n{charts.END}\nafter\n")
-    options = ["--results", str(folder), "--output", str(tmp_path), "--readme", str(readme)]
+    monkeypatch.setattr(charts, "ROWS", ("softmax", "not measured"))
+    readme, page = tmp_path / "README.md", tmp_path / "asv.md"
+    for path in (readme, page):
+        path.write_text(f"before\n{charts.BEGIN}\nold\n{charts.END}\nafter\n")
+    options = ["--results", str(folder), "--output", str(tmp_path), "--page", str(page), "--readme", str(readme)]
     assert charts.main(options) == 0
     assert all((tmp_path / f"{name}.png").stat().st_size < 100_000 for name in charts.DRAWINGS)
-    text = readme.read_text()
-    assert "old" not in text
-    assert text.startswith("before\n")
-    assert text.endswith("after\n")
-    assert "| softmax | 4 | 2.52 (1.00) | 12.52 (8.00) |" in text
+    for text in (readme.read_text(), page.read_text()):
+        assert "old" not in text
+        assert text.startswith("before\n")
+        assert text.endswith("after\n")
+        assert "| softmax | 4 | 2.52 (1.00) | 12.52 (8.00) |" in text
+    assert "| softmax_vjp |" in page.read_text()
+    assert "| softmax_vjp |" not in readme.read_text()
 
 
-def test_the_readme_has_room_for_the_table():
-    assert charts.renewed((ROOT / "README.md").read_text(), "new")
+@pytest.mark.parametrize("path", [charts.README, charts.PAGE], ids=lambda path: path.name)
+def test_pages_have_room_for_the_tables(path):
+    assert charts.renewed(path.read_text(), "new")
+
+
+def test_a_page_without_marks_is_an_error():
     with pytest.raises(ValueError, match="no <!-- results"):
         charts.renewed("no marks", "new")
