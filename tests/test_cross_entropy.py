@@ -336,17 +336,6 @@ def test_known_values():
     np.testing.assert_allclose(grad, [[-0.25, 0.125, 0.125], [0.125, -0.375, 0.25]])
 
 
-def test_defaults(dtype, rng):
-    """The mean over the last axis, nothing ignored, weighted or smoothed."""
-    x = rng.standard_normal((3, 4)).astype(dtype)
-    target = np.array([1, 0, 3])
-    options = {"axis": 1, "weight": None, "ignore_index": None, "label_smoothing": 0.0, "reduction": "mean"}
-    options |= {"out": None, "num_threads": None}
-    assert bits(cross_entropy(x, target)) == bits(cross_entropy(x, target, **options))
-    for one, other in zip(cross_entropy_and_grad(x, target), cross_entropy_and_grad(x, target, **options), strict=True):
-        assert bits(one) == bits(other)
-
-
 def test_label_smoothing_of_any_real_type(dtype, rng):
     x = rng.standard_normal((3, 4)).astype(dtype)
     for smoothing in (0, 1, True, np.float32(0.5), np.float64(0.5), np.array(0.5)):
@@ -508,7 +497,7 @@ def test_ignored_index_is_not_confused_with_one_that_wraps_around(rng):
         cross_entropy(x, np.array([0, 255], np.uint8), ignore_index=-1)
     # None of these occurs, so nothing is ignored.
     expected = cross_entropy(x, [0, 3])
-    for ignored, kind in product([-1, -100, 259, 2**63 - 1, -(2**63)], INTEGERS):
+    for ignored, kind in product([-1, -100, 259, 2**63 - 1, -(2**63), 10**30], INTEGERS):
         assert cross_entropy(x, np.array([0, 3], kind), ignore_index=ignored) == expected
 
 
@@ -1127,175 +1116,7 @@ def test_memory_of_a_gradient_in_place(rng):
     assert peak_of(lambda: cross_entropy_and_grad(x, index, label_smoothing=0.1, out=x)) < 2**20
 
 
-# ---- errors ------------------------------------------------------------------------------------------------------
-
-X = np.arange(15.0).reshape(3, 5)
-TARGET = np.array([0, 4, 2])
-Q = np.full((3, 5), 0.2)
-
-AxisError = np.exceptions.AxisError
-
-# arguments, exception, what the message says
-ERRORS = {
-    "complex logits": ((X + 1j, TARGET), {}, TypeError, "x has dtype complex128"),
-    "object logits": ((np.array([[None, 1]]), [0]), {}, TypeError, "x has dtype object"),
-    "long double logits": ((X.astype(np.longdouble), TARGET), {}, TypeError, "x has dtype float128"),
-    "boolean target": ((X, TARGET > 0), {}, TypeError, "target has dtype bool"),
-    "complex target": ((X, Q + 1j), {}, TypeError, "target has dtype complex128"),
-    "object target": ((X, np.array([None] * 3)), {}, TypeError, "target has dtype object"),
-    "string target": ((X, np.array(["a"] * 3)), {}, TypeError, "target has dtype <U1"),
-    "complex weight": ((X, TARGET), {"weight": np.ones(5) + 1j}, TypeError, "weight has dtype complex128"),
-    "string weight": ((X, TARGET), {"weight": ["a"] * 5}, TypeError, "weight has dtype <U1"),
-    "too few targets": ((X, TARGET[:2]), {}, ValueError, r"target has shape \(2,\).*\(3,\)"),
-    "too many targets": ((X, [0] * 5), {}, ValueError, r"target has shape \(5,\).*\(3,\)"),
-    "targets of the other axis": ((X, TARGET, 0), {}, ValueError, r"target has shape \(3,\).*\(5,\)"),
-    "indices of the shape of x": ((X, Q.astype(int)), {}, ValueError, r"target has shape \(3, 5\).*\(3,\)"),
-    "one index that would broadcast": ((X, 0), {}, ValueError, r"target has shape \(\).*\(3,\)"),
-    "an index with an axis": ((X[0], [0]), {}, ValueError, r"target has shape \(1,\).*\(\)"),
-    "too few probabilities": ((X, Q[:, :4]), {}, ValueError, r"target has shape \(3, 4\).*\(3, 5\)"),
-    "probabilities of the shape of indices": (
-        (X, Q[:, 0]),
-        {},
-        ValueError,
-        r"target has shape \(3,\) and dtype float64.*integers .*\(3, 5\)",
-    ),
-    "indices that are floats": (
-        (X, TARGET.astype(np.float32)),
-        {},
-        ValueError,
-        r"target has shape \(3,\) and dtype float32.*integers",
-    ),
-    "an empty list of indices": ((X[:0], []), {}, ValueError, r"target has shape \(0,\) and dtype float64.*integers"),
-    "probabilities that would broadcast": ((X, Q[0]), {}, ValueError, r"target has shape \(5,\).*\(3, 5\)"),
-    "too few weights": ((X, TARGET), {"weight": np.ones(4)}, ValueError, r"weight has shape \(4,\).*\(5,\)"),
-    "weights of the rows": ((X, Q), {"weight": np.ones(3)}, ValueError, r"weight has shape \(3,\).*\(5,\)"),
-    "weight without an axis": ((X, TARGET), {"weight": 2.0}, ValueError, r"weight has shape \(\).*\(5,\)"),
-    "weight of the shape of x": ((X, TARGET), {"weight": Q}, ValueError, r"weight has shape \(3, 5\).*\(5,\)"),
-    "index too large": ((X, [0, 5, 9]), {}, ValueError, r"target\[1\] is 5, expected 0 <= target < 5"),
-    "index negative": ((X, [0, 1, -1]), {}, ValueError, r"target\[2\] is -1, expected 0 <= target < 5"),
-    "index of a scalar": ((X[0], 7), {}, ValueError, r"target is 7, expected 0 <= target < 5"),
-    "index of two axes": (
-        (X.reshape(3, 1, 5)[:, [0, 0, 0]], [[0, 0, 0], [1, 2, 7], [9, 0, 0]]),
-        {},
-        ValueError,
-        r"target\[1, 2\] is 7, expected 0 <= target < 5",
-    ),
-    "index of the first axis": ((X, [0, 2, 1, 3, 0], 0), {}, ValueError, r"target\[3\] is 3, expected 0 <= target < 3"),
-    "index that is not the ignored one": (
-        (X, [-100, -99, 0]),
-        {"ignore_index": -100},
-        ValueError,
-        r"target\[1\] is -99, expected 0 <= target < 5",
-    ),
-    "smallest index": ((X, [0, -(2**63), 0]), {}, ValueError, rf"target\[1\] is -{2**63}, expected"),
-    "largest index": ((X, np.array([0, 0, 2**64 - 1], "u8")), {}, ValueError, rf"target\[2\] is {2**64 - 1}, expected"),
-    "index of a length of zero": ((np.ones((2, 0)), [0, 0]), {}, ValueError, r"target\[0\] is 0, expected"),
-    "ignored probabilities": ((X, Q), {"ignore_index": 0}, ValueError, "ignore_index"),
-    "smoothing above 1": (
-        (X, TARGET),
-        {"label_smoothing": 1.5},
-        ValueError,
-        r"label_smoothing must be between 0 and 1, got 1\.5",
-    ),
-    "smoothing below 0": (
-        (X, Q),
-        {"label_smoothing": -0.1},
-        ValueError,
-        r"label_smoothing must be between 0 and 1, got -0\.1",
-    ),
-    "smoothing nan": ((X, Q), {"label_smoothing": nan}, ValueError, "label_smoothing must be between 0 and 1, got nan"),
-    "unknown reduction": (
-        (X, TARGET),
-        {"reduction": "average"},
-        ValueError,
-        "reduction must be 'mean', 'sum' or 'none', got 'average'",
-    ),
-    "no reduction": (
-        (X, TARGET),
-        {"reduction": None},
-        ValueError,
-        "reduction must be 'mean', 'sum' or 'none', got None",
-    ),
-    "axis too large": ((X, TARGET, 2), {}, AxisError, "axis 2 is out of bounds for array of dimension 2"),
-    "axis too small": ((X, TARGET, -3), {}, AxisError, "axis -3 is out of bounds for array of dimension 2"),
-    "axis a tuple": ((X, TARGET, (1,)), {}, TypeError, r"axis must be an integer, got \(1,\)"),
-    "axis none": ((X, TARGET, None), {}, TypeError, "axis must be an integer, got None"),
-    "no threads": ((X, TARGET), {"num_threads": 0}, ValueError, "num_threads must be at least 1, got 0"),
-    "no target": ((X,), {}, TypeError, "cross_entropy"),
-    "an unknown argument": ((X, TARGET), {"dim": 1}, TypeError, "dim"),
-    "weight by position": ((X, TARGET, -1, np.ones(5)), {}, TypeError, "positional"),
-}
-
-
-@one_variant
-@pytest.mark.parametrize("name", ERRORS)
-def test_errors_come_before_anything_is_written(name):
-    args, options, exception, message = ERRORS[name]
-    for function, shape in ((cross_entropy, ()), (cross_entropy_and_grad, np.shape(args[0]))):
-        with pytest.raises(exception, match=message):
-            function(*args, **options)
-        out = np.full(shape, -7.0)
-        with pytest.raises(exception):
-            function(*args, **options, out=out)
-        assert (out == -7).all()
-
-
-@one_variant
-def test_errors_of_long_targets_name_the_first_place(rng):
-    """Past every block that is looked at together."""
-    x = np.zeros((300, 301, 2))
-    target = np.zeros((300, 301), int)
-    target[177, 211] = target[200, 3] = -3
-    for turned in (target, np.asfortranarray(target), target.astype(np.int8), target.astype(">i4")):
-        with pytest.raises(ValueError, match=r"target\[177, 211\] is -3, expected 0 <= target < 2"):
-            cross_entropy(x, turned)
-
-
-READ_ONLY = np.zeros((3, 5))
-READ_ONLY.flags.writeable = False
-
-
-@one_variant
-@pytest.mark.parametrize(
-    ("out", "exception", "message"),
-    [
-        ([0.0], TypeError, "out must be a numpy.ndarray, got list"),
-        (np.zeros((3, 5), np.float32), TypeError, "out has dtype float32, expected float64"),
-        (np.zeros((3, 5), np.dtype("f8").newbyteorder()), TypeError, "out has dtype >f8, expected float64"),
-        (np.zeros((5, 3)), ValueError, r"out has shape \(5, 3\), expected \(3, 5\)"),
-        (np.zeros(()), ValueError, r"out has shape \(\), expected \(3, 5\)"),
-        (READ_ONLY, ValueError, "out is read-only"),
-    ],
-)
-def test_errors_of_out_for_the_gradient(out, exception, message):
-    with pytest.raises(exception, match=message):
-        cross_entropy_and_grad(X, TARGET, out=out)
-
-
-@one_variant
-@pytest.mark.parametrize(
-    ("reduction", "out", "exception", "message"),
-    [
-        ("none", [0.0], TypeError, "out must be a numpy.ndarray, got list"),
-        ("none", np.zeros(3, np.float32), TypeError, "out has dtype float32, expected float64"),
-        ("none", np.zeros(5), ValueError, r"out has shape \(5,\), expected \(3,\)"),
-        ("none", np.zeros((3, 5)), ValueError, r"out has shape \(3, 5\), expected \(3,\)"),
-        ("none", READ_ONLY[:, 0], ValueError, "out is read-only"),
-        ("mean", np.zeros(1), ValueError, r"out has shape \(1,\), expected \(\)"),
-        ("sum", np.zeros(3), ValueError, r"out has shape \(3,\), expected \(\)"),
-        ("sum", np.zeros((), np.float32), TypeError, "out has dtype float32, expected float64"),
-        ("mean", READ_ONLY[0, 0, ...], ValueError, "out is read-only"),
-    ],
-)
-def test_errors_of_out_for_the_loss(reduction, out, exception, message):
-    with pytest.raises(exception, match=message):
-        cross_entropy(X, TARGET, reduction=reduction, out=out)
-
-
-def test_numbers_beyond_all_integers_and_floats():
-    assert cross_entropy(np.zeros((1, 2)), [1], ignore_index=10**30) == np.log(2)
-    with pytest.raises(ValueError, match="label_smoothing must be between 0 and 1, got 1000"):
-        cross_entropy(np.zeros((1, 2)), [1], label_smoothing=10**400)
+# ---- beside each other, and longer than a block ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [3, 10, 100, 600, 2000])

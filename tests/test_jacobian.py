@@ -216,19 +216,3 @@ def test_overflows_no_sooner_than_the_result(length, step, dtype):
     scale = float(2.0**30 / info.max)
     exact = -scale * float(y[0]) * float(y[0])
     assert softmax_jacobian(y, scale=scale)[0, 0] == pytest.approx(exact, rel=4 * float(info.eps))
-
-
-@pytest.mark.parametrize("function", [softmax_jacobian, log_softmax_jacobian])
-@pytest.mark.parametrize(
-    ("scale", "exception", "message"),
-    [
-        (0, ValueError, "scale must be positive and finite, got 0"),
-        (-1.5, ValueError, r"scale must be positive and finite, got -1\.5"),
-        (np.inf, ValueError, "scale must be positive and finite, got inf"),
-        (np.nan, ValueError, "scale must be positive and finite, got nan"),
-        ("a", TypeError, "scale must be a real number, got 'a'"),
-    ],
-)
-def test_scale_errors(function, scale, exception, message):
-    with pytest.raises(exception, match=message):
-        function(np.ones(2), scale=scale)
