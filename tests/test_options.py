@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import twin
-from conftest import fma_variants_under_test
-from softmax_cy import _dispatch, log_softmax, logsumexp, softmax, softmax_and_jacobian
+from softmax_cy import log_softmax, logsumexp, softmax, softmax_and_jacobian
 from test_softmax import layouts
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -513,74 +512,3 @@ def test_out_may_lie_on_the_mask(operation, variant, dtype, rng):
     out = memory[: expected.size].reshape(expected.shape)
     operation(x, where=mask, out=out)
     assert bits(out) == bits(expected)
-
-
-# ---- the same bits -----------------------------------------------------------------------------------------------
-
-LENGTHS = [*range(1, 19), 31, 32, 33, 64, 65, 255, 1025, 2047, 2048, 2049, 4097, 10_007, 70_001]
-
-
-@pytest.fixture
-def slices(dtype, rng):
-    """One slice of each length, and what is kept of it."""
-    return [((4 * rng.standard_normal(n)).astype(dtype), rng.random(n) < 0.8) for n in LENGTHS]
-
-
-@any_operation
-@pytest.mark.parametrize("options", [{}, {"scale": 0.3}], ids=str)
-@pytest.mark.parametrize("masked", [False, True], ids=["all kept", "masked"])
-def test_bits_depend_on_the_slice_alone(operation, options, masked, variant, dtype, slices):
-    """Not on batch, position, strides, axis, alignment or whether it is in place."""
-    for x, mask in slices:
-        n = x.size
-
-        def call(view, axis=-1, mask=mask, options=options, **more):
-            return operation(view, axis, **options, **more, **({"where": mask} if masked else {}))
-
-        alone = call(x)
-        for batch in (3, 17) if n < 5000 else (2,):
-            rows = np.ones((batch, n), dtype)
-            rows[batch // 2] = x
-            assert bits(call(rows)[batch // 2]) == bits(alone), n
-            assert bits(call(np.asfortranarray(rows))[batch // 2]) == bits(alone), n
-            columns = call(np.ascontiguousarray(rows.T), 0, mask[:, None])
-            assert bits(columns.T[batch // 2]) == bits(alone), n
-            assert bits(call(rows.reshape(batch, 1, n, 1), (1, 2), mask[:, None])[batch // 2]) == bits(alone), n
-        spread = np.zeros((n, 3), dtype)
-        spread[:, 1] = x
-        assert bits(call(spread[:, 1])) == bits(alone), n
-        assert bits(call(x[::-1].copy()[::-1])) == bits(alone), n
-        unaligned = np.zeros(n * dtype.itemsize + 1, np.uint8)[1:].view(dtype)
-        unaligned[...] = x
-        assert bits(call(unaligned)) == bits(alone), n
-        if operation is not logsumexp:
-            assert bits(call(unaligned, out=unaligned)) == bits(alone), n
-
-
-@any_operation
-@pytest.mark.parametrize("num_threads", [2, 5])
-def test_bits_do_not_depend_on_threads(operation, num_threads, variant, dtype, rng):
-    x = rng.standard_normal((37, 4099)).astype(dtype)
-    mask = rng.random(x.shape) < 0.5
-    for options in ({}, {"axis": 0, "scale": 0.3}, {"where": mask}, {"axis": None}):
-        y = operation(x, **options, num_threads=num_threads)
-        assert bits(y) == bits(operation(x, **options, num_threads=1))
-
-
-@any_operation
-@pytest.mark.skipif(len(fma_variants_under_test()) < 2, reason="fewer than two variants with FMA can run here")
-def test_all_fma_variants_agree(operation, dtype, slices):
-    before = _dispatch.variant_in_use
-    digests = {}
-    for variant in fma_variants_under_test():
-        _dispatch.use(variant)
-        digests[variant] = [
-            bits(operation((factor * x).astype(dtype), **options))
-            for x, mask in slices
-            for factor in (1, 30, 1e6)
-            for options in ({}, {"scale": 0.3}, {"where": mask}, {"where": mask, "scale": 7})
-        ]
-    _dispatch.use(before)
-    reference = digests[fma_variants_under_test()[0]]
-    for variant, found in digests.items():
-        assert found == reference, variant

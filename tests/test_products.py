@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 import twin
-from conftest import fma_variants_under_test
 from softmax_cy import (
-    _dispatch,
     log_softmax,
     log_softmax_jvp,
     log_softmax_vjp,
@@ -891,117 +889,6 @@ def test_partial_overlap_with_either_input(product, dtype, rng):
                 expected = bits(product(*order(x.copy(), other)))
                 product(*order(x, other), out=out)
                 assert bits(out) == expected
-
-
-# ---- same bits ---------------------------------------------------------------------------------------------------
-
-SAME_BITS_LENGTHS = [*range(1, 71), 127, 128, 129, 1000, 1023, 1024, 1025, 2047, 2048, 2049, 4097, 10_007]
-
-
-@pytest.fixture
-def vectors(dtype, rng):
-    """One v and one log_y of each length."""
-    return [
-        (rng.standard_normal(n).astype(dtype), log_softmax((3 * rng.standard_normal(n)).astype(dtype)))
-        for n in SAME_BITS_LENGTHS
-    ]
-
-
-def second_argument(product, log_y):
-    """Exact as y or not, it is the same in every call."""
-    return log_y if of_log_softmax(product) else np.exp(log_y)
-
-
-@every_variant
-@every_formula
-def test_batch_size_and_position_leave_the_bits(product, dtype, vectors):
-    for v, log_y in vectors:
-        y = second_argument(product, log_y)
-        alone = bits(product(v, y))
-        for batch in (2, 3, 17) if v.size < 3000 else (2,):
-            rows_v, rows_y = np.ones((batch, v.size), dtype), np.full((batch, v.size), -0.5, dtype)
-            for position in {0, batch - 1}:
-                rows_v[position], rows_y[position] = v, y
-            result = product(rows_v, rows_y)
-            assert bits(result[0]) == bits(result[-1]) == alone, v.size
-
-
-@every_variant
-@every_formula
-def test_alignment_leaves_the_bits(product, dtype, vectors):
-    for v, log_y in vectors[::6]:
-        y = second_argument(product, log_y)
-        expected = bits(product(v, y))
-        memory = np.empty((3, v.size + 16), dtype)
-        for offset in range(0, 16, 3):
-            starts = (offset, (offset + 5) % 16, 15 - offset)
-            moved_v, moved_y, out = (row[start : start + v.size] for row, start in zip(memory, starts, strict=True))
-            moved_v[...], moved_y[...] = v, y
-            assert bits(product(moved_v, moved_y, out=out)) == expected, (v.size, offset)
-
-
-@every_variant
-@every_formula
-def test_strides_and_axis_leave_the_bits(product, dtype, vectors):
-    for v, log_y in vectors[::2]:
-        y = second_argument(product, log_y)
-        expected = bits(product(v, y))
-        spread_v, spread_y = np.zeros((v.size, 2), dtype), np.zeros((v.size, 2), dtype)
-        spread_v[:, 0], spread_y[:, 0] = v, y
-        assert bits(product(spread_v[:, 0], y)) == expected, v.size
-        assert bits(product(v, spread_y[:, 0])) == expected, v.size
-        assert bits(product(spread_v, spread_y, axis=0)[:, 0]) == expected, v.size
-        assert bits(product(np.asfortranarray(spread_v), spread_y, axis=0)[:, 0]) == expected, v.size
-        assert bits(product(v[::-1].copy()[::-1], y)) == expected, v.size
-        assert bits(product(v.reshape(1, -1, 1), y.reshape(1, -1, 1), axis=1)) == expected, v.size
-        assert bits(product(v.reshape(1, -1, 1), y.reshape(1, -1, 1), axis=None)) == expected, v.size
-        if v.size % 2 == 0:
-            assert bits(product(v.reshape(2, -1), y.reshape(2, -1), axis=(0, 1))) == expected, v.size
-            in_two = np.zeros((2, v.size // 2 + 1), dtype)[:, :-1]
-            in_two[...] = v.reshape(2, -1)
-            assert bits(product(in_two, y.reshape(2, -1), axis=(0, 1))) == expected, v.size
-
-
-@every_variant
-@every_formula
-def test_writing_in_place_leaves_the_bits(product, dtype, vectors):
-    for v, log_y in vectors:
-        y = second_argument(product, log_y)
-        expected = bits(product(v, y))
-        over_v, over_y = v.copy(), y.copy()
-        assert bits(product(over_v, y, out=over_v)) == expected, v.size
-        assert bits(product(v, over_y, out=over_y)) == expected, v.size
-        strided = np.repeat(v, 2)[::2]
-        assert bits(product(strided, y, out=strided)) == expected, v.size
-
-
-@every_variant
-@every_formula
-def test_the_number_of_threads_leaves_the_bits(product, dtype, rng):
-    v, y = pair(product, (97, 2051), dtype, rng)
-    for axis in (1, 0):
-        expected = bits(product(v, y, axis, num_threads=1))
-        for num_threads in (2, 3, 8, None):
-            assert bits(product(v, y, axis, num_threads=num_threads)) == expected
-    assert bits(product(v.T.copy().T, y, num_threads=5)) == bits(product(v, y, num_threads=1))
-
-
-@pytest.mark.skipif(len(fma_variants_under_test()) < 2, reason="fewer than two variants with FMA can run here")
-def test_all_fma_variants_agree(dtype, vectors):
-    before = _dispatch.variant_in_use
-    digests = {}
-    for variant in fma_variants_under_test():
-        _dispatch.use(variant)
-        digests[variant] = [
-            bits(product(factor * v, second_argument(product, log_y), scale=scale))
-            for product in PRODUCTS
-            for v, log_y in vectors
-            for factor, scale in ((1, 1.0), (dtype.type(1e20), 0.3))
-        ]
-    _dispatch.use(before)
-    reference = digests[fma_variants_under_test()[0]]
-    for variant, found in digests.items():
-        assert found == reference, variant
 
 
 # ---- out that does not fit both inputs ---------------------------------------------------------------------------

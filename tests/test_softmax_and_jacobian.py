@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import twin
-from conftest import fma_variants_under_test
-from softmax_cy import _dispatch, softmax, softmax_and_jacobian, softmax_jacobian
+from softmax_cy import softmax, softmax_and_jacobian, softmax_jacobian
 from test_products import bits, layouts
 
 pytestmark = pytest.mark.usefixtures("variant")
@@ -529,77 +528,3 @@ def test_outputs_over_the_mask(dtype, rng):
             out = (target, None) if which == 0 else (None, target)
             assert tuple(map(bits, softmax_and_jacobian(x, where=over, out=out))) == expected
             target[...] = 0
-
-
-# ---- the same bits -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def slices(dtype, rng):
-    """One slice of each length, every other with a class that is nearly certain."""
-    found = [(3 * rng.standard_normal(length)).astype(dtype) for length in [*LENGTHS[:-1], 700]]
-    for x in found[::2]:
-        x[x.size // 2] += 25
-    return found
-
-
-def test_batch_size_and_position(dtype, slices):
-    for x in slices:
-        alone = both_bits(x)
-        for batch in (2, 3, 17) if x.size < 100 else (2,):
-            for position in {0, batch // 2, batch - 1}:
-                rows = np.ones((batch, x.size), dtype)
-                rows[position] = x
-                results = softmax_and_jacobian(rows)
-                assert tuple(bits(result[position]) for result in results) == alone, (x.size, batch, position)
-
-
-def test_alignment(dtype, slices):
-    for x in slices[::6]:
-        n = x.size
-        expected = both_bits(x)
-        memory, target = np.empty(n + 16, dtype), np.empty(n * n + 16, dtype)
-        for offset in range(0, 16, 3):
-            view = memory[offset : offset + n]
-            view[...] = x
-            out = np.empty(n + 16, dtype)[15 - offset :][:n], target[15 - offset :][: n * n].reshape(n, n)
-            assert tuple(map(bits, softmax_and_jacobian(view, out=out))) == expected, (n, offset)
-
-
-def test_strides_and_axis(dtype, slices):
-    for x in slices:
-        expected = both_bits(x)
-        spread = np.zeros((x.size, 2), dtype)
-        spread[:, 0] = x
-        assert both_bits(spread[:, 0]) == expected, x.size
-        assert both_bits(x[::-1].copy()[::-1]) == expected, x.size
-        for view in (spread, np.asfortranarray(spread)):
-            y, jacobian = softmax_and_jacobian(view, 0)
-            assert (bits(y[:, 0]), bits(jacobian[0])) == expected, x.size
-        y, jacobian = softmax_and_jacobian(x.reshape(1, -1, 1), 1)
-        assert (bits(y), bits(jacobian)) == expected, x.size
-
-
-def test_number_of_threads(dtype, rng):
-    for shape, axis in (((97, 130), 1), ((130, 97), 0), ((1, 1501), 1), ((3, 701), 1)):
-        x = (3 * rng.standard_normal(shape)).astype(dtype)
-        expected = both_bits(x, axis, num_threads=1)
-        for num_threads in (2, 3, 4, 8, None):
-            assert both_bits(x, axis, num_threads=num_threads) == expected, (shape, num_threads)
-
-
-def test_repeated_runs(slices):
-    for x in slices[::10]:
-        assert len({both_bits(x) for _ in range(5)}) == 1
-
-
-@pytest.mark.skipif(len(fma_variants_under_test()) < 2, reason="fewer than two variants with FMA can run here")
-@pytest.mark.parametrize("variant", fma_variants_under_test()[:1], indirect=True)
-def test_all_fma_variants_agree(variant, dtype, slices):
-    """With the first of them. The fixture puts back what was in use."""
-    calls = [((factor * x).astype(dtype), scale) for x in slices for factor, scale in ((1, 1.0), (1, 0.3), (30, 1.0))]
-    expected = [both_bits(x, scale=scale) for x, scale in calls]
-    for other in fma_variants_under_test()[1:]:
-        _dispatch.use(other)
-        for (x, scale), reference in zip(calls, expected, strict=True):
-            assert both_bits(x, scale=scale) == reference, (other, x.size, scale)
