@@ -100,8 +100,8 @@ def as_out(function, *arrays):
 
 
 def bits(result):
-    """The bytes of each result of a call, so that NaN equals NaN and 0 differs from -0."""
-    return tuple(np.ascontiguousarray(part).tobytes() for part in parts(result))
+    """The bytes of a result, so that NaN equals NaN and 0 differs from -0; of two results, those of each."""
+    return tuple(map(bits, result)) if isinstance(result, tuple) else np.ascontiguousarray(result).tobytes()
 
 
 # ---- the arguments that most tests of calls are made with --------------------------------------------------------

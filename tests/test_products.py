@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import twin
+from layouts import layouts
+from operations import PRODUCTS, bits, each, forward_of, takes_logarithms
 from softmax_cy import (
     log_softmax,
     log_softmax_jvp,
@@ -20,12 +22,9 @@ from softmax_cy import (
 
 every_variant = pytest.mark.usefixtures("variant")
 
-PRODUCTS = [softmax_vjp, softmax_jvp, log_softmax_vjp, log_softmax_jvp]
-every_product = pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.__name__)
+every_product = each(PRODUCTS, "product")
 # softmax_jvp is softmax_vjp to the bit, and tested to be: these are what there is to compute.
-every_formula = pytest.mark.parametrize(
-    "product", [softmax_vjp, log_softmax_vjp, log_softmax_jvp], ids=lambda product: product.__name__
-)
+every_formula = each([softmax_vjp, log_softmax_vjp, log_softmax_jvp], "product")
 
 # Around the borders of lanes (8, 16) and of blocks (1024, 2048 elements of each input), and a long one.
 LENGTHS = [*range(1, 71), 127, 128, 129, 130, 1000, 2047, 2048, 2049, 4095, 4096, 4097, 10_007]
@@ -37,54 +36,31 @@ PRODUCT_ULPS = 4
 # ---- twins -------------------------------------------------------------------------------------------------------
 
 
-def of_log_softmax(product):
-    """Whether the second argument is log_y."""
-    return product in (log_softmax_vjp, log_softmax_jvp)
-
-
 def outputs(product, x, axis=-1, *, scale=1.0):
     """What a caller hands over as the second argument."""
-    return (log_softmax if of_log_softmax(product) else softmax)(x, axis, scale=scale)
+    return forward_of(product)(x, axis, scale=scale)
 
 
 def exact_outputs(product, x, axis=-1, *, scale=1.0):
     """The same in long double."""
-    return (twin.log_softmax if of_log_softmax(product) else twin.softmax)(x, axis, scale=scale)
+    return getattr(twin, forward_of(product).__name__)(x, axis, scale=scale)
 
 
 def exact_product(product, v, y, axis=-1, *, scale=1.0):
-    """The formulas of the docstrings in long double."""
-    v, y = np.asarray(v).astype(twin.WIDE), np.asarray(y).astype(twin.WIDE)
-    if product is log_softmax_vjp:
-        return twin.WIDE(scale) * (v - np.exp(y) * v.sum(axis, keepdims=True))
-    if product is log_softmax_jvp:
-        # What log_y lost when it was rounded adds up in the sum of its exponentials: log_y * eps / 2, which would be
-        # the largest error by far. They are probabilities, so their mean it is.
-        weights = np.exp(y)
-        mean = (weights * v).sum(axis, keepdims=True) / weights.sum(axis, keepdims=True)
-        return twin.WIDE(scale) * (v - mean)
-    return twin.WIDE(scale) * (y * (v - (y * v).sum(axis, keepdims=True)))
+    """With outputs that add up to 1 but for their rounding."""
+    options = {"mean": True} if product is log_softmax_jvp else {}
+    return getattr(twin, product.__name__)(v, y, axis, scale=scale, **options)
 
 
 def terms(product, v, y, axis=-1, *, scale=1.0):
-    """The formulas with every term taken absolutely and every minus a plus: what rounding errors are relative to."""
-    v, y = abs(np.asarray(v).astype(twin.WIDE)), np.asarray(y).astype(twin.WIDE)
-    if product is log_softmax_vjp:
-        return twin.WIDE(scale) * (v + np.exp(y) * v.sum(axis, keepdims=True))
-    if product is log_softmax_jvp:
-        return twin.WIDE(scale) * (v + (np.exp(y) * v).sum(axis, keepdims=True))
-    return twin.WIDE(scale) * (y * (v + (y * v).sum(axis, keepdims=True)))
+    """What rounding errors are relative to."""
+    return twin.product_terms(product.__name__, v, y, axis, scale=scale)
 
 
 def product_ulps(product, result, v, y, *, scale=1.0):
     """The largest error of a result along the last axis, in the units of PRODUCT_ULPS."""
     unit = twin.unit_in_last_place(terms(product, v, y, scale=scale), result.dtype)
     return twin.ulps(result, exact_product(product, v, y, scale=scale), unit)
-
-
-def bits(array):
-    """The bytes, so that NaN equals NaN and 0 differs from -0."""
-    return np.ascontiguousarray(array).tobytes()
 
 
 def pair(product, shape, dtype, rng, axis=-1):
@@ -242,7 +218,7 @@ def test_a_large_scale_overflows_no_sooner_than_the_result(dtype, length, rng):
 
 
 @every_variant
-@pytest.mark.parametrize("product", [softmax_vjp, softmax_jvp, log_softmax_jvp], ids=lambda product: product.__name__)
+@each([softmax_vjp, softmax_jvp, log_softmax_jvp], "product")
 @pytest.mark.parametrize("vector", ["one hot", "a constant and a little"])
 def test_a_nearly_certain_class_keeps_its_digits(product, vector, dtype, rng):
     """The y of that class rounds to 1, and v - sum(y * v), formed as it stands, to 0: all that counts was in 1 - y.
@@ -260,7 +236,7 @@ def test_a_nearly_certain_class_keeps_its_digits(product, vector, dtype, rng):
         v[certain] = 1 if vector == "one hot" else 1000
         y = outputs(product, x)
 
-        probability = np.exp(y) if of_log_softmax(product) else y
+        probability = np.exp(y) if takes_logarithms(product) else y
         plain = v - (probability * v).sum(dtype=dtype)
         assert probability[certain] == 1
 
@@ -268,7 +244,7 @@ def test_a_nearly_certain_class_keeps_its_digits(product, vector, dtype, rng):
         e = np.exp(x.astype(twin.WIDE) - x[certain].astype(twin.WIDE))
         e[certain] = 0
         exact = -(e * (v.astype(twin.WIDE) - v[certain].astype(twin.WIDE))).sum() / (1 + e.sum())
-        if not of_log_softmax(product):
+        if not takes_logarithms(product):
             exact /= 1 + e.sum()
         assert exact != 0
         assert abs(plain[certain] - exact) >= 0.5 * abs(exact), "the formula as it stands would do"
@@ -291,29 +267,7 @@ def test_the_sum_of_a_gradient_keeps_its_digits(dtype, rng):
         assert twin.ulps(log_softmax_vjp(v, log_y)[-5:], exact) <= PRODUCT_ULPS, length
 
 
-# ---- derivatives -------------------------------------------------------------------------------------------------
-
-
-@every_variant
-@every_product
-def test_is_the_derivative(product, dtype, rng):
-    """Against central differences of the twins."""
-    x = rng.standard_normal(12).astype(dtype)
-    v = rng.standard_normal(12).astype(dtype)
-    wide, step = x.astype(twin.WIDE), twin.WIDE(1e-6)
-
-    def along(direction, scale):
-        f = twin.log_softmax if of_log_softmax(product) else twin.softmax
-        return (f(wide + step * direction, scale=scale) - f(wide - step * direction, scale=scale)) / (2 * step)
-
-    tolerance = 1e-5 if dtype == np.float32 else 1e-10
-    for scale in (1.0, 0.25, 3.0):  # exact in every precision
-        if product in (softmax_jvp, log_softmax_jvp):
-            expected = along(v.astype(twin.WIDE), scale)
-        else:
-            expected = np.array([(v * along(unit, scale)).sum() for unit in np.eye(12, dtype=twin.WIDE)])
-        result = product(v, outputs(product, x, scale=scale), scale=scale)
-        np.testing.assert_allclose(result, expected.astype(float), rtol=0, atol=tolerance)
+# ---- the Jacobians that they are products with -------------------------------------------------------------------
 
 
 @every_variant
@@ -353,7 +307,7 @@ def test_unit_vectors_give_the_rows_of_the_jacobian(dtype, rng):
 
 
 @every_variant
-@pytest.mark.parametrize("product", [softmax_vjp, softmax_jvp, log_softmax_jvp], ids=lambda product: product.__name__)
+@each([softmax_vjp, softmax_jvp, log_softmax_jvp], "product")
 def test_a_constant_vector_gives_next_to_nothing(product, dtype, rng):
     """Adding a constant to all logits changes nothing."""
     for length in (1, 2, 9, 40, 1500, 5000):
@@ -449,14 +403,9 @@ def test_zero_dimensions(product, dtype):
 
 
 def exact_formula(product, v, y, axis=-1):
-    """The formulas of the docstrings in long double, whatever y adds up to."""
-    v, y = np.asarray(v).astype(twin.WIDE), np.asarray(y).astype(twin.WIDE)
+    """The formulas of the docstrings, whatever y adds up to."""
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-        if product is log_softmax_vjp:
-            return v - np.exp(y) * v.sum(axis, keepdims=True)
-        if product is log_softmax_jvp:
-            return v - (np.exp(y) * v).sum(axis, keepdims=True)
-        return y * (v - (y * v).sum(axis, keepdims=True))
+        return getattr(twin, product.__name__)(v, y, axis)
 
 
 def formula_ulps(product, result, v, y, axis=-1):
@@ -469,7 +418,7 @@ def formula_ulps(product, result, v, y, axis=-1):
 def as_given(product, y, dtype):
     """Outputs as the product takes them."""
     with np.errstate(divide="ignore"):
-        return (np.log(y) if of_log_softmax(product) else np.asarray(y)).astype(dtype)
+        return (np.log(y) if takes_logarithms(product) else np.asarray(y)).astype(dtype)
 
 
 @every_variant
@@ -488,7 +437,7 @@ def test_outputs_that_do_not_add_up_to_one_give_the_formula(product, dtype):
 
 
 @every_variant
-@pytest.mark.parametrize("product", [softmax_vjp, softmax_jvp], ids=lambda product: product.__name__)
+@each([softmax_vjp, softmax_jvp], "product")
 def test_an_attention_sink(product, dtype):
     """With y = e^x / (1 + sum e^x), whose derivative is that of softmax with one more logit of 0."""
     x = np.array([2.0, 0.0])
@@ -511,7 +460,7 @@ def test_a_sum_beyond_rounding_counts_and_one_within_does_not(product, dtype):
 
 @every_variant
 @pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
-@pytest.mark.parametrize("product", [softmax_vjp, log_softmax_jvp], ids=lambda product: product.__name__)
+@each([softmax_vjp, log_softmax_jvp], "product")
 def test_what_rounding_16_bit_outputs_can_do_is_more(product, half, rng):
     """The rounded outputs of a true softmax keep the digits of a class that is nearly certain."""
     for length in (2, 10, 100, 3000):
@@ -519,7 +468,7 @@ def test_what_rounding_16_bit_outputs_can_do_is_more(product, half, rng):
         y = outputs(product, x).astype(half)
         v = np.concatenate([[64.0], np.zeros(length - 1)]).astype(half)
         wide = y.astype(np.float64)
-        probability = np.exp(wide) if of_log_softmax(product) else wide
+        probability = np.exp(wide) if takes_logarithms(product) else wide
         # Of the certain class: what the others have, whatever 1 - y has become.
         exact = 64 * probability[1:].sum()
         exact *= probability[0] if product is softmax_vjp else 1 / probability.sum()
@@ -665,7 +614,7 @@ def test_inputs_broadcast(product, dtype, rng):
 def test_y_of_one_element_is_a_slice_of_equal_classes(product, dtype, rng):
     """A slice of a broadcast y has the length of the result."""
     v = rng.standard_normal(8).astype(dtype)
-    y = np.array([np.log(1 / 8) if of_log_softmax(product) else 1 / 8], dtype)
+    y = np.array([np.log(1 / 8) if takes_logarithms(product) else 1 / 8], dtype)
     assert product_ulps(product, product(v, y), v, np.repeat(y, 8)) <= PRODUCT_ULPS
 
 
@@ -751,33 +700,6 @@ def test_lists_scalars_and_subclasses(product):
 
 
 # ---- layout ------------------------------------------------------------------------------------------------------
-
-
-def layouts(x):
-    """The same values, lying in memory in different ways."""
-    every_other = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)[..., ::2]
-    every_other[...] = x
-    inside = np.zeros([n + 3 for n in x.shape], x.dtype)[tuple(slice(1, n + 1) for n in x.shape)]
-    inside[...] = x
-    read_only = x.copy()
-    read_only.flags.writeable = False
-    raw = np.empty(x.nbytes + 1, np.uint8)
-    unaligned = raw[1:].view(x.dtype).reshape(x.shape)
-    unaligned[...] = x
-    records = np.zeros(x.shape, np.dtype([("tag", "i1"), ("x", x.dtype)]))
-    records["x"] = x
-    return {
-        "C order": x.copy(),
-        "Fortran order": np.asfortranarray(x),
-        "every other": every_other,
-        "backwards": x[..., ::-1].copy()[..., ::-1],
-        "upside down": x[::-1].copy()[::-1],
-        "inside a larger array": inside,
-        "read-only": read_only,
-        "other byte order": x.astype(x.dtype.newbyteorder()),
-        "unaligned": unaligned,
-        "a field of records": records["x"],
-    }
 
 
 @every_variant

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import twin
+from layouts import layouts
+from operations import bits
 from softmax_cy import softmax, softmax_and_jacobian, softmax_jacobian
-from test_products import bits, layouts
 
 pytestmark = pytest.mark.usefixtures("variant")
 
@@ -24,18 +25,7 @@ SCALE_ULPS = 1
 inf, nan = np.inf, np.nan
 
 
-# ---- twins -------------------------------------------------------------------------------------------------------
-
-
-def exact_diagonal(x, *, scale=1.0, where=None):
-    """Of the matrices along the last axis: scale * y * (1 - y), and 1 - y of the largest is the sum of the others."""
-    rows, kept, back = twin.as_rows(x, -1, where)
-    scale = twin.as_computed(scale, x)
-    _, e = twin.exponents_and_exponentials(rows, rows.max(axis=-1, keepdims=True), scale)
-    rest = twin.sum_without_maximum(rows, e)
-    y = e / (1 + rest)
-    not_y = np.where(np.arange(rows.shape[-1]) == rows.argmax(axis=-1)[:, None], rest / (1 + rest), 1 - y)
-    return back(np.where(kept, scale * y * not_y, 0))
+# ---- parts of matrices -------------------------------------------------------------------------------------------
 
 
 def diagonal(jacobian):
@@ -54,7 +44,7 @@ def without_nan_payload(array):
 
 def both_bits(x, axis=-1, **options):
     """Of both results."""
-    return tuple(bits(without_nan_payload(result)) for result in softmax_and_jacobian(x, axis, **options))
+    return bits(tuple(map(without_nan_payload, softmax_and_jacobian(x, axis, **options))))
 
 
 # ---- digits ------------------------------------------------------------------------------------------------------
@@ -69,7 +59,7 @@ def test_digits(name, dtype, rng):
         assert y.dtype == jacobian.dtype == dtype
         assert bits(y) == bits(softmax(x)), length
         assert bits(off_diagonal(jacobian)) == bits(off_diagonal(softmax_jacobian(y))), length
-        assert twin.ulps(diagonal(jacobian), exact_diagonal(x)) <= DIAGONAL_ULPS, length
+        assert twin.ulps(diagonal(jacobian), twin.jacobian_diagonal(x)) <= DIAGONAL_ULPS, length
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1 / 3, 0.5, 1e4])
@@ -80,7 +70,7 @@ def test_digits_with_scale(scale, dtype, rng):
         assert bits(y) == bits(softmax(x, scale=scale)), (name, length)
         from_outputs = softmax_jacobian(y, scale=scale)
         assert bits(off_diagonal(jacobian)) == bits(off_diagonal(from_outputs)), (name, length)
-        exact = exact_diagonal(x, scale=scale)
+        exact = twin.jacobian_diagonal(x, scale=scale)
         assert twin.ulps(diagonal(jacobian), exact) <= DIAGONAL_ULPS + SCALE_ULPS, (name, length)
 
 
@@ -90,8 +80,8 @@ def test_a_nearly_certain_class_against_mpmath(dtype):
     assert y[0] == 1
     assert softmax_jacobian(y)[0, 0] == 0
     with mpmath.workdps(60):
-        rest = 3 * mpmath.exp(-40)
-        exact = rest / (1 + rest) ** 2
+        (largest, *_), _, _, rest = pytest.importorskip("benchmarks.exact").row_by_mpmath([40, 0, 0, 0], 0)
+        exact = largest * rest
         unit = mpmath.mpf(float(np.spacing(dtype.type(exact))))
         assert abs(mpmath.mpf(float(jacobian[0, 0])) - exact) <= CERTAIN_ULPS * unit
 
@@ -107,9 +97,9 @@ def test_a_nearly_certain_class_keeps_its_digits(margin, dtype, rng):
                 x[:, place] = margin + offset
                 x = x.astype(dtype)
                 _, jacobian = softmax_and_jacobian(x)
-                assert twin.ulps(diagonal(jacobian), exact_diagonal(x)) <= DIAGONAL_ULPS
+                assert twin.ulps(diagonal(jacobian), twin.jacobian_diagonal(x)) <= DIAGONAL_ULPS
                 at = jacobian[:, place, place]
-                assert twin.ulps(at, exact_diagonal(x)[:, place]) <= CERTAIN_ULPS, (length, place, offset)
+                assert twin.ulps(at, twin.jacobian_diagonal(x)[:, place]) <= CERTAIN_ULPS, (length, place, offset)
                 assert (at > 0).all() or margin > -np.log(np.finfo(dtype).smallest_subnormal)
 
 
@@ -118,7 +108,7 @@ def test_a_nearly_certain_class_beside_dropped_ones(dtype):
     x = np.array([40, nan, 0, 0, inf, 0, 50], dtype)
     kept = np.array([1, 0, 1, 1, 0, 0, 0], bool)
     _, jacobian = softmax_and_jacobian(x, where=kept)
-    assert twin.ulps(diagonal(jacobian), exact_diagonal(x, where=kept)) <= CERTAIN_ULPS
+    assert twin.ulps(diagonal(jacobian), twin.jacobian_diagonal(x, where=kept)) <= CERTAIN_ULPS
     assert jacobian[0, 0] > 0
 
 
@@ -128,7 +118,7 @@ def test_a_nearly_certain_class_with_scale(dtype, rng):
         x[:, length // 2] = 30
         x = (x / scale).astype(dtype)
         _, jacobian = softmax_and_jacobian(x, scale=scale)
-        found, exact = (array[:, length // 2] for array in (diagonal(jacobian), exact_diagonal(x, scale=scale)))
+        found, exact = (array[:, length // 2] for array in (diagonal(jacobian), twin.jacobian_diagonal(x, scale=scale)))
         assert twin.ulps(found, exact) <= CERTAIN_ULPS + SCALE_ULPS, (scale, length)
 
 
@@ -139,7 +129,7 @@ def test_around_a_half(dtype):
             x = np.zeros((1, length), dtype)
             x[0, length // 3] = np.log(length - 1) + excess
             _, jacobian = softmax_and_jacobian(x)
-            assert twin.ulps(diagonal(jacobian), exact_diagonal(x)) <= DIAGONAL_ULPS, (length, excess)
+            assert twin.ulps(diagonal(jacobian), twin.jacobian_diagonal(x)) <= DIAGONAL_ULPS, (length, excess)
 
 
 def test_a_certain_class_does_not_move(dtype):
@@ -217,7 +207,7 @@ def test_dropped_classes_have_zero_rows_and_columns(dtype, rng):
         assert (jacobian.swapaxes(1, 2)[~mask] == 0).all()
         assert bits(off_diagonal(jacobian)) == bits(off_diagonal(softmax_jacobian(y)))
         some = mask.any(axis=-1)
-        exact = exact_diagonal(x[some], where=mask[some])
+        exact = twin.jacobian_diagonal(x[some], where=mask[some])
         assert twin.ulps(diagonal(jacobian)[some], exact) <= DIAGONAL_ULPS, length
         for noise in (nan, inf, -inf, np.finfo(dtype).max):
             noisy = np.where(mask, x, dtype.type(noise))
@@ -386,7 +376,7 @@ def test_results_past_the_caches(dtype, rng):
     rounded = -y[0, :, None] * y[0]
     np.fill_diagonal(rounded, diagonal(jacobian[0]))
     assert bits(jacobian[0]) == bits(rounded)
-    assert twin.ulps(diagonal(jacobian), exact_diagonal(x)) <= DIAGONAL_ULPS
+    assert twin.ulps(diagonal(jacobian), twin.jacobian_diagonal(x)) <= DIAGONAL_ULPS
 
 
 # ---- out ---------------------------------------------------------------------------------------------------------

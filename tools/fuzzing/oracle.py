@@ -186,44 +186,44 @@ class Expected:
 
     def check_rows(self, result):
         """Products and Jacobians, row by row, where all of a row is finite."""
-        scale = self.scale()
         if self.name in PRODUCTS:
-            v, y = self.rows(self.first, self.shape), self.rows(self.second, self.shape)
-            with np.errstate(all="ignore"):
-                p = np.exp(y) if self.name.startswith("log_") else y
-                # They are meant for probabilities.
-                good = np.isfinite(v).all(axis=-1) & np.isfinite(p).all(axis=-1) & (p >= 0).all(axis=-1)
-                good &= ~np.isnan(y).any(axis=-1) & (p <= 1).all(axis=-1)
-                good &= np.abs(v).sum(axis=-1) < float(ml_dtypes.finfo(self.computed).max) / 8
-                if self.name == "log_softmax_vjp":
-                    of_sum = p * v.sum(axis=-1, keepdims=True)
-                    exact, terms = v - of_sum, np.abs(v) + p * np.abs(v).sum(axis=-1, keepdims=True)
-                else:
-                    # c is taken off v first: what y lacks of a sum of 1 counts times c.
-                    total = (p * v).sum(axis=-1, keepdims=True)
-                    slack = (1 + p.sum(axis=-1, keepdims=True)) * np.abs(v).max(axis=-1, keepdims=True, initial=0)
-                    good &= np.abs(p.sum(axis=-1) - 1) <= LOOSE / 4 * eps_of(self.dtype)
-                    exact, terms = v - total, np.abs(v) + slack
-                    if self.name in ("softmax_vjp", "softmax_jvp"):
-                        exact, terms = p * exact, p * terms
-            order = [d for d in range(max(len(self.shape), 1)) if d not in self.axes] + self.axes
-            full = np.asarray(result).reshape(self.shape or (1,)).transpose(order).reshape(v.shape)
-            factor = np.abs(scale * v).sum(axis=-1, keepdims=True)[good]
-            self.compare(full[good], (scale * exact)[good], (scale * terms)[good], factor)
+            self.check_product(result)
             return
         y = self.rows(self.first, self.shape)
         n = y.shape[-1]
         p = np.exp(y) if self.name.startswith("log_") else y
         # What is no logarithm of a probability has none.
         good = np.isfinite(p).all(axis=-1) & ((p <= 1).all(axis=-1) | (not self.name.startswith("log_")))
+        exact, one = getattr(twin, self.name)(y), np.eye(n, dtype=WIDE)
         if self.name.startswith("log_"):
-            exact = np.eye(n, dtype=WIDE) - p[:, None, :]
-            terms = np.eye(n, dtype=WIDE) + np.abs(p[:, None, :])
+            terms = one + np.abs(p[:, None, :])
         else:
-            exact = np.eye(n, dtype=WIDE) * y[:, :, None] - y[:, :, None] * y[:, None, :]
-            terms = np.eye(n, dtype=WIDE) * np.abs(y[:, :, None]) + np.abs(y[:, :, None] * y[:, None, :])
+            terms = one * np.abs(y[:, :, None]) + np.abs(y[:, :, None] * y[:, None, :])
         full = np.asarray(result).reshape(len(y), n, n)
-        self.compare(full[good], (scale * exact)[good], (scale * terms)[good])
+        self.compare(full[good], (self.scale() * exact)[good], (self.scale() * terms)[good])
+
+    def check_product(self, result):
+        """Where the outputs are probabilities, as they are meant to be."""
+        scale, v, y = self.scale(), self.rows(self.first, self.shape), self.rows(self.second, self.shape)
+        p = np.exp(y) if self.name.startswith("log_") else y
+        good = np.isfinite(v).all(axis=-1) & np.isfinite(p).all(axis=-1) & (p >= 0).all(axis=-1)
+        good &= ~np.isnan(y).any(axis=-1) & (p <= 1).all(axis=-1)
+        good &= np.abs(v).sum(axis=-1) < float(ml_dtypes.finfo(self.computed).max) / 8
+        exact = getattr(twin, self.name)(v, y)
+        if self.name == "log_softmax_vjp":
+            terms = twin.product_terms(self.name, v, y)
+        else:
+            # c is taken off v first: what y lacks of a sum of 1 counts times c.
+            terms = np.abs(v) + (1 + p.sum(axis=-1, keepdims=True)) * np.abs(v).max(axis=-1, keepdims=True, initial=0)
+            good &= np.abs(p.sum(axis=-1) - 1) <= LOOSE / 4 * eps_of(self.dtype)
+            terms = p * terms if self.name in ("softmax_vjp", "softmax_jvp") else terms
+        factor = np.abs(scale * v).sum(axis=-1, keepdims=True)[good]
+        self.compare(self.as_rows(result, v.shape)[good], (scale * exact)[good], (scale * terms)[good], factor)
+
+    def as_rows(self, result, shape):
+        """A result of the shape of the inputs, slice by slice."""
+        order = [d for d in range(max(len(self.shape), 1)) if d not in self.axes] + self.axes
+        return np.asarray(result).reshape(self.shape or (1,)).transpose(order).reshape(shape)
 
     def check_softmax_and_jacobian(self, result):
         """The results against the twin, the matrix against what follows from them."""
@@ -232,7 +232,7 @@ class Expected:
         p = self.rows(np.asarray(y), self.shape)
         n = p.shape[-1]
         good = np.isfinite(p).all(axis=-1)
-        exact = self.scale() * (np.eye(n) * p[:, :, None] - p[:, :, None] * p[:, None, :])
+        exact = self.scale() * twin.softmax_jacobian(p)
         terms = self.scale() * (np.eye(n) * p[:, :, None] + p[:, :, None] * p[:, None, :])
         self.compare(jacobian.reshape(len(p), n, n)[good], exact[good], terms[good])
 
@@ -243,8 +243,7 @@ class Expected:
         x = self.rows(self.first, self.shape)
         count, n = x.shape
         weight = self.options.get("weight")
-        with np.errstate(all="ignore"):
-            weights = np.ones(n, WIDE) if weight is None else np.asarray(weight).astype(self.computed).astype(WIDE)
+        weights = np.ones(n, WIDE) if weight is None else np.asarray(weight).astype(self.computed).astype(WIDE)
         counted = np.ones(count, bool)
         if target.dtype.kind in "iu":
             index = target.ravel()
@@ -255,27 +254,17 @@ class Expected:
             denominator = (weights * q)[counted].sum()
         else:
             q, denominator = self.rows(target, self.shape), WIDE(count)
-        smoothing = WIDE(float(self.options.get("label_smoothing", 0.0)))
-        a = ((1 - smoothing) * q + (smoothing / n if n else 0)) * weights
-        top = x.max(axis=-1, keepdims=True, initial=-np.inf)
-        e = np.exp(x - top)
-        rest = twin.sum_without_maximum(x, e) if x.size else np.zeros((count, 1), WIDE)
-        p, minus_log_p = e / (1 + rest), np.log1p(rest) + (top - x)
-        each = np.where(a == 0, 0, a * minus_log_p)
-        # x has digits of its own: what is lost to the distance from top counts, and no more.
-        terms = np.where(a == 0, 0, np.abs(a) * np.abs(minus_log_p))
-        bad = counted & (np.isnan(x).any(axis=-1) | ~np.isfinite(top[:, 0])) if n else np.zeros(count, bool)
-        losses, sizes = (np.where(counted, y.sum(axis=-1), 0) for y in (each, terms))
-        losses[bad] = np.nan
-        factor = WIDE(1)
+        a = twin.smoothed(q, weights, float(self.options.get("label_smoothing", 0.0)))
+        losses, sizes, grads, grad_sizes = twin.losses_of_rows(x, a)
+        losses, sizes = np.where(counted, losses, 0), np.where(counted, sizes, 0)
         reduction = str(self.options.get("reduction", "mean"))
-        if reduction == "mean":
-            # Over weights that add up to 0 it is NaN, also where smoothing leaves something to divide by that.
-            factor = 1 / denominator if denominator != 0 else WIDE(np.nan)
+        # Over weights that add up to 0 a mean is NaN, also where smoothing leaves something to divide by that.
+        factor = WIDE(1) if reduction != "mean" else 1 / denominator if denominator != 0 else WIDE(np.nan)
         most = float(ml_dtypes.finfo(self.computed).max) / 8
         if sizes.max(initial=0) > most:
             return  # the loss of one slice may overflow
-        if minus_log_p.max(initial=0, where=(a != 0) & np.isfinite(minus_log_p)) > most:
+        logarithms = -twin.log_softmax(x)
+        if logarithms.max(initial=0, where=(a != 0) & np.isfinite(logarithms)) > most:
             return  # and so may the logarithm of one probability: the loss is infinite then, whatever its weight
         if reduction == "none":
             self.compare(loss.ravel(), losses, sizes)
@@ -283,13 +272,10 @@ class Expected:
             self.compare(loss, np.asarray(losses.sum() * factor), np.asarray(sizes.sum() * np.abs(factor)))
         if grad is None or not np.isfinite(factor):
             return
-        sums = a.sum(axis=-1, keepdims=True)
-        grads, sizes = factor * (p * sums - a), np.abs(factor) * (p * np.abs(sums) + np.abs(a))
+        grads, sizes = factor * grads, np.abs(factor) * grad_sizes
         grads[~counted], sizes[~counted] = 0, 0
-        grads[bad] = np.nan
-        order = [d for d in range(max(len(self.shape), 1)) if d not in self.axes] + self.axes
-        full = np.asarray(grad).reshape(self.shape or (1,)).transpose(order).reshape(x.shape)
-        self.compare(full, grads, sizes, np.abs(factor * sums))
+        sums = np.abs(factor * a.sum(axis=-1, keepdims=True))
+        self.compare(self.as_rows(grad, x.shape), grads, sizes, sums)
 
     def compare(self, result, exact, size, factor=0):
         """Within LOOSE units; NaN for NaN, infinity for what rounds to infinity or nearly does."""
