@@ -9,8 +9,9 @@ import pytest
 
 import twin
 from conftest import variants_under_test
+from layouts import layouts
+from operations import bits
 from softmax_cy import cross_entropy, cross_entropy_and_grad, log_softmax
-from test_softmax import layouts
 
 pytestmark = pytest.mark.usefixtures("variant")
 
@@ -55,11 +56,6 @@ def check(x, target, axis=-1, loss_ulps=LOSS_ULPS, exact=None, **options):
     alone = cross_entropy(x, target, axis, **options)
     assert alone.dtype == loss.dtype
     assert bits(alone) == bits(loss)
-
-
-def bits(array):
-    """The bytes, so that NaN equals NaN and 0 differs from -0."""
-    return np.ascontiguousarray(array).tobytes()
 
 
 def probabilities(shape, dtype, rng, axis=-1):
@@ -705,15 +701,6 @@ def test_16_bit_floats_are_the_rounded_float32_result(half, reduction, rng):
 # ---- layout ------------------------------------------------------------------------------------------------------
 
 
-def all_layouts(array):
-    """In the other byte order and unaligned too."""
-    raw = np.empty(array.nbytes + 1, np.uint8)
-    unaligned = raw[1:].view(array.dtype).reshape(array.shape)
-    unaligned[...] = array
-    swapped = array.astype(array.dtype.newbyteorder("S"))
-    return {**layouts(array), "other byte order": swapped, "unaligned": unaligned}
-
-
 @pytest.mark.parametrize("shape", [(3, 50), (4, 3, 20), (1, 5000)])
 @pytest.mark.parametrize("soft", [False, True])
 def test_every_layout_of_logits_target_and_weight(shape, soft, dtype, rng):
@@ -725,16 +712,16 @@ def test_every_layout_of_logits_target_and_weight(shape, soft, dtype, rng):
         options = {"weight": weight, "label_smoothing": 0.1, "reduction": "none"}
         expected, expected_grad = cross_entropy_and_grad(x, target, axis, **options)
         plain = cross_entropy(x, target, axis, reduction="none")
-        for name, view in all_layouts(x).items():
+        for name, view in layouts(x).items():
             loss, grad = cross_entropy_and_grad(view, target, axis, **options)
             np.testing.assert_array_equal(loss, expected, err_msg=name)
             np.testing.assert_array_equal(grad, expected_grad, err_msg=name)
             np.testing.assert_array_equal(cross_entropy(view, target, axis, reduction="none"), plain, err_msg=name)
-        for name, view in all_layouts(target).items():
+        for name, view in layouts(target).items():
             loss, grad = cross_entropy_and_grad(x, view, axis, **options)
             np.testing.assert_array_equal(loss, expected, err_msg=name)
             np.testing.assert_array_equal(grad, expected_grad, err_msg=name)
-        for name, view in all_layouts(weight).items():
+        for name, view in layouts(weight).items():
             loss, grad = cross_entropy_and_grad(x, target, axis, **options | {"weight": view})
             np.testing.assert_array_equal(loss, expected, err_msg=name)
             np.testing.assert_array_equal(grad, expected_grad, err_msg=name)

@@ -7,6 +7,7 @@ from numpy.lib.stride_tricks import as_strided
 
 import softmax_cy
 import twin
+from layouts import layouts, unaligned
 from softmax_cy import softmax
 
 pytestmark = pytest.mark.usefixtures("variant")
@@ -167,41 +168,12 @@ def test_other_byte_order_and_no_alignment(dtype, rng):
     assert swapped.dtype == dtype
     np.testing.assert_array_equal(swapped, expected)
     for shift in range(1, 8):
-        raw = np.empty(x.nbytes + shift, np.uint8)
-        unaligned = raw[shift:].view(dtype).reshape(x.shape)
-        unaligned[...] = x
-        np.testing.assert_array_equal(softmax(unaligned), expected)
-        np.testing.assert_array_equal(softmax(unaligned, out=unaligned), expected)
-
-
-def test_a_field_of_records(dtype, rng):
-    records = np.zeros(50, np.dtype([("tag", "i1"), ("x", dtype)]))
-    records["x"] = rng.standard_normal(50)
-    np.testing.assert_array_equal(softmax(records["x"]), softmax(records["x"].copy()))
+        moved = unaligned(x, shift)
+        np.testing.assert_array_equal(softmax(moved), expected)
+        np.testing.assert_array_equal(softmax(moved, out=moved), expected)
 
 
 # ---- layout ------------------------------------------------------------------------------------------------------
-
-
-def layouts(x):
-    """The same values, lying in memory in different ways."""
-    every_other = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)[..., ::2]
-    every_other[...] = x
-    backwards = x[..., ::-1].copy()[..., ::-1]
-    upside_down = x[::-1].copy()[::-1]
-    inside = np.zeros([n + 3 for n in x.shape], x.dtype)[tuple(slice(1, n + 1) for n in x.shape)]
-    inside[...] = x
-    read_only = x.copy()
-    read_only.flags.writeable = False
-    return {
-        "C order": x.copy(),
-        "Fortran order": np.asfortranarray(x),
-        "every other": every_other,
-        "backwards": backwards,
-        "upside down": upside_down,
-        "inside a larger array": inside,
-        "read-only": read_only,
-    }
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 50), (4, 3, 20), (2, 3, 4, 5), (1, 6, 1, 7), (2, 5000), (2, 2, 20_000)])
