@@ -1,6 +1,5 @@
-"""log_softmax: digits, near zero above all, and special values. What it shares with softmax is in test_options.py."""
+"""log_softmax: digits, near zero above all, and special values. See test_options.py and test_out.py for the rest."""
 
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -169,25 +168,3 @@ def test_negative_infinity_stays_and_takes_no_part(dtype):
 def test_length_one_is_exactly_zero(value, dtype):
     assert log_softmax(np.array([[value]], dtype)).tolist() == [[0]]
     assert log_softmax(np.array([[value]], dtype), scale=0.3).tolist() == [[0]]
-
-
-# ---- dtypes ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
-def test_integers_and_booleans_become_float64(kind):
-    x = np.array([[0, 1, 1], [1, 0, 1]], kind)
-    y = log_softmax(x)
-    assert y.dtype == np.float64
-    np.testing.assert_array_equal(y, log_softmax(x.astype(np.float64)))
-
-
-@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
-def test_16_bit_floats_are_the_rounded_float32_result(half, rng):
-    x = (4 * rng.standard_normal((7, 33))).astype(half)
-    expected = log_softmax(x.astype(np.float32)).astype(half)
-    y = log_softmax(x)
-    assert y.dtype == half
-    np.testing.assert_array_equal(y, expected)
-    assert log_softmax(x, out=x) is x
-    np.testing.assert_array_equal(x, expected)

@@ -478,25 +478,6 @@ def test_in_place_with_every_option(operation, variant, dtype, rng):
             assert bits(view) == bits(expected), (options, name)
 
 
-@same_shape
-@pytest.mark.parametrize("length", [10, 100, 5000])
-def test_partial_overlap(operation, length, variant, dtype, rng):
-    values = rng.standard_normal(4 * length + 3).astype(dtype)
-    mask = rng.random((4, length)) < 0.5
-    for options in ({"scale": 0.3}, {"axis": (0, 1)}, {"where": mask}, {"where": mask, "axis": 0}):
-        for first, second in (
-            (lambda m: m[:-3].reshape(4, -1), lambda m: m[3:].reshape(4, -1)),
-            (lambda m: m[3:].reshape(4, -1), lambda m: m[:-3].reshape(4, -1)),
-            (lambda m: m[:-3].reshape(4, -1), lambda m: m[:-3].reshape(4, -1)[::-1]),
-            (lambda m: m[:-3].reshape(4, -1), lambda m: m[:-3].reshape(4, -1)[:, ::-1]),
-        ):
-            memory = values.copy()
-            x, out = first(memory), second(memory)
-            expected = operation(x.copy(), **options)
-            operation(x, **options, out=out)
-            assert bits(out) == bits(expected)
-
-
 @any_operation
 def test_out_may_lie_on_the_mask(operation, variant, dtype, rng):
     x = rng.standard_normal((40, 9)).astype(dtype)

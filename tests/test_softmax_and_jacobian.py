@@ -273,12 +273,6 @@ def test_zero_dimensions(dtype):
     assert (y.tolist(), jacobian.tolist()) == (0, [[0]])
 
 
-def test_more_axes_than_can_be_merged(dtype, rng):
-    x = rng.standard_normal((4,) * 6).astype(dtype)[::2, ::-1, 1:, ::3, :2]
-    y, jacobian = softmax_and_jacobian(x, 2)
-    assert (bits(np.moveaxis(y, 2, -1)), bits(jacobian)) == both_bits(np.moveaxis(x, 2, -1).copy())
-
-
 # ---- dtypes ------------------------------------------------------------------------------------------------------
 
 
@@ -299,14 +293,6 @@ def test_16_bit_floats_are_the_rounded_float32_result(half, rng):
     in_place = x.copy()
     assert softmax_and_jacobian(in_place, scale=0.3, out=(in_place, None))[0] is in_place
     assert bits(in_place) == expected[0]
-
-
-@pytest.mark.parametrize("kind", ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
-def test_integers_and_booleans_become_float64(kind):
-    x = np.array([[0, 1, 1], [1, 0, 1]], kind)
-    y, jacobian = softmax_and_jacobian(x)
-    assert y.dtype == jacobian.dtype == np.float64
-    assert (bits(y), bits(jacobian)) == both_bits(x.astype(np.float64))
 
 
 @pytest.mark.parametrize("source", ["?", "i4", "f2", "f4", "f8", ml_dtypes.bfloat16], ids=lambda d: np.dtype(d).name)
@@ -355,17 +341,6 @@ def test_broadcast_input(dtype, rng):
     expected = softmax_and_jacobian(row)
     assert bits(y) == bits(np.broadcast_to(expected[0], y.shape))
     assert bits(jacobian) == bits(np.broadcast_to(expected[1], jacobian.shape))
-
-
-def test_inputs_are_left_alone_and_results_are_new(dtype, rng):
-    x = rng.standard_normal((3, 20)).astype(dtype)
-    mask = rng.random((3, 20)) < 0.5
-    before = bits(x), bits(mask)
-    for result in softmax_and_jacobian(x, where=mask):
-        assert result.flags.owndata
-        assert result.flags.c_contiguous
-    softmax_and_jacobian(x, where=mask, out=(np.zeros_like(x), None))
-    assert (bits(x), bits(mask)) == before
 
 
 def test_results_past_the_caches(dtype, rng):
