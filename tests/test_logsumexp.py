@@ -172,25 +172,6 @@ def test_out_may_be_part_of_the_input(length, dtype, rng):
 # ---- special values ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("length", [1, 2, 7, 8, 15, 16, 17, 33, 63, 64, 65, 200, 4100, 9000])
-def test_nan_gives_nan_from_every_position(length, dtype, rng):
-    positions = range(length) if length < 70 else [0, 1, 17, length // 2, length - 17, length - 2, length - 1]
-    quiet_with_payload = np.array([0x7FC001FF], np.uint32).view(np.float32).astype(dtype)[0]
-    for position in positions:
-        for nan in (np.nan, -np.nan, quiet_with_payload):
-            x = rng.standard_normal((3, length)).astype(dtype)
-            x[1, position] = nan
-            assert np.isnan(logsumexp(x)).tolist() == [False, True, False]
-
-
-@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 33, 100, 5000, 70_001])
-def test_positive_infinity_stays(length, dtype, rng):
-    for position in (0, length // 2, length - 1):
-        x = rng.standard_normal((3, length)).astype(dtype)
-        x[1, position] = np.inf
-        assert np.isposinf(logsumexp(x)).tolist() == [False, True, False]
-
-
 @pytest.mark.parametrize("length", [2, 15, 16, 17, 33, 100, 5000, 70_001])
 def test_nan_beside_positive_infinity_gives_nan(length, dtype, rng):
     for first, second in ((0, -1), (-1, 0), (0, 1), (length // 2, 0)):
@@ -198,13 +179,6 @@ def test_nan_beside_positive_infinity_gives_nan(length, dtype, rng):
         x[1, first] = np.nan
         x[1, second] = np.inf
         assert np.isnan(logsumexp(x)).tolist() == [False, True, False]
-
-
-@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 33, 100, 5000, 70_001])
-def test_nothing_but_negative_infinity_stays(length, dtype, rng):
-    x = rng.standard_normal((3, length)).astype(dtype)
-    x[1] = -np.inf
-    assert np.isneginf(logsumexp(x)).tolist() == [False, True, False]
 
 
 def test_negative_infinity_takes_no_part(dtype):

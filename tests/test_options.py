@@ -190,6 +190,40 @@ def test_corners(name, variant, dtype):
         np.testing.assert_array_equal(out, y)
 
 
+# ---- special values ----------------------------------------------------------------------------------------------
+
+
+def assert_one_slice_is(value, operation, x):
+    """Of three slices the one in the middle, all of it; the others are no NaN and not infinite."""
+    y = operation(x)
+    np.testing.assert_array_equal(y[1], np.full(np.shape(y[1]), value))
+    assert np.isfinite(y[[0, 2]]).all()
+
+
+@any_operation
+@pytest.mark.parametrize("length", [*range(1, 70), 200, 4100, 9000])
+def test_nan_fills_its_slice_from_every_position(operation, length, variant, dtype, rng):
+    positions = range(length) if length < 100 else [0, 1, 17, length // 2, length - 17, length - 2, length - 1]
+    quiet_with_payload = np.array([0x7FC001FF], np.uint32).view(np.float32).astype(dtype)[0]
+    for position in positions:
+        for special in (nan, -nan, quiet_with_payload):
+            x = rng.standard_normal((3, length)).astype(dtype)
+            x[1, position] = special
+            assert_one_slice_is(nan, operation, x)
+
+
+@any_operation
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 33, 100, 5000, 70_001])
+def test_infinities_decide_their_slice(operation, length, variant, dtype, rng):
+    """One of them above, or nothing but those below."""
+    for position in (0, length // 2, length - 1):
+        x = rng.standard_normal((3, length)).astype(dtype)
+        x[1, position] = inf
+        assert_one_slice_is(inf if operation is logsumexp else nan, operation, x)
+    x[1] = -inf
+    assert_one_slice_is(-inf if operation is logsumexp else nan, operation, x)
+
+
 # ---- axis --------------------------------------------------------------------------------------------------------
 
 
