@@ -12,19 +12,14 @@ from numpy.lib.stride_tricks import as_strided
 
 import softmax_cy
 import twin
+from layouts import in_records, read_only, unaligned
+from operations import ELEMENTWISE, FORWARD, JACOBIANS, PRODUCTS, each, forward_of
 from softmax_cy import (
     cross_entropy,
     cross_entropy_and_grad,
-    log_softmax,
-    log_softmax_jacobian,
-    log_softmax_jvp,
-    log_softmax_vjp,
     logsumexp,
     softmax,
     softmax_and_jacobian,
-    softmax_jacobian,
-    softmax_jvp,
-    softmax_vjp,
 )
 
 pytestmark = pytest.mark.usefixtures("variant")
@@ -61,19 +56,19 @@ def of_logits(function):
     )
 
 
-def of_vector(function, forward):
+def of_vector(function):
     """A product: the logits, without -inf, are the vector as well."""
     return Operation(
-        lambda x: ([np.where(np.isneginf(x), x.dtype.type(1), x), forward(x)], None),
+        lambda x: ([np.where(np.isneginf(x), x.dtype.type(1), x), forward_of(function)(x)], None),
         lambda v, y, _, axis, **options: [np.moveaxis(function(v, y, axis, **options), axis, -1)],
         lambda v, y, _, axis, **options: function(v, y, axis, **options),
     )
 
 
-def of_outputs(function, forward):
+def of_outputs(function):
     """A matrix from what a forward function returned."""
     return Operation(
-        lambda x: ([forward(x)], None),
+        lambda x: ([forward_of(function)(x)], None),
         lambda y, _, axis, **options: [function(y, axis, **options)],
         None,
         matrices=True,
@@ -117,20 +112,15 @@ def outputs_and_matrices(x, _, axis, **options):
 
 
 OPERATIONS = {
-    "softmax": of_logits(softmax),
-    "log_softmax": of_logits(log_softmax),
+    **{function.__name__: of_logits(function) for function in ELEMENTWISE},
     "logsumexp": Operation(
         lambda x: ([x], None),
         lambda x, _, axis, **options: [logsumexp(x, axis, **options)],
         None,
         where=True,
     ),
-    "softmax_vjp": of_vector(softmax_vjp, softmax),
-    "softmax_jvp": of_vector(softmax_jvp, softmax),
-    "log_softmax_vjp": of_vector(log_softmax_vjp, log_softmax),
-    "log_softmax_jvp": of_vector(log_softmax_jvp, log_softmax),
-    "softmax_jacobian": of_outputs(softmax_jacobian, softmax),
-    "log_softmax_jacobian": of_outputs(log_softmax_jacobian, log_softmax),
+    **{function.__name__: of_vector(function) for function in PRODUCTS},
+    **{function.__name__: of_outputs(function) for function in JACOBIANS},
     "cross_entropy of indices": of_losses(False),
     "cross_entropy of indices, weighted, smoothed, ignoring": of_losses(
         False, weighted=True, label_smoothing=0.1, ignore_index=0
@@ -249,7 +239,7 @@ def test_scale(name, dtype, rng):
                 check(operation, rows, scale=scale, hint=scale)
 
 
-@pytest.mark.parametrize("forward", [softmax, log_softmax, logsumexp])
+@each(FORWARD, "forward")
 def test_slices_that_are_kept_in_no_scratch(forward, dtype, rng):
     """So long that a row computes its exponentials twice."""
     x = twin.family("wide normal", (70_001, 5), dtype, rng)
@@ -425,24 +415,6 @@ def stepped(*steps):
     return make
 
 
-def unaligned(columns):
-    raw = np.empty(columns.nbytes + 1, np.uint8)
-    view = raw[1:].view(columns.dtype).reshape(columns.shape)
-    view[...] = columns
-    return view
-
-
-def read_only(columns):
-    columns.flags.writeable = False
-    return columns
-
-
-def in_records(columns):
-    records = np.zeros(columns.shape, np.dtype([("tag", "i1"), ("x", columns.dtype)]))
-    records["x"] = columns
-    return records["x"]
-
-
 LAYOUTS = {
     **{f"padded, from element {offset}": padded(offset) for offset in (0, 1, 2, 5, 8, 15, 16)},
     "every other column": stepped(1, 2),
@@ -506,13 +478,12 @@ def test_the_same_column_again_and_again(name, dtype, rng):
             assert {bits(one) for one in result} == {alone}, n
 
 
-@pytest.mark.parametrize("function", [softmax_vjp, softmax_jvp, log_softmax_vjp, log_softmax_jvp])
+@each(PRODUCTS)
 def test_products_with_one_column_for_all(function, dtype, rng):
     """Of either input; or with a number for each column."""
-    forward = softmax if function in (softmax_vjp, softmax_jvp) else log_softmax
     for n, m in ((1, 20), (5, 40), (17, 35), (130, 18), (2050, 3)):
         v = rng.standard_normal((m, n)).astype(dtype)
-        y = forward(rng.standard_normal((m, n)).astype(dtype))
+        y = forward_of(function)(rng.standard_normal((m, n)).astype(dtype))
         for v_part, y_part in ((v, y[:1]), (v[:1], y), (v[:, :1], y), (v, y[:, :1]), (v[:1, :1], y)):
             expected = bits(function(v_part, y_part))
             assert bits(function(v_part.T.copy(), y_part.T.copy(), 0).T) == expected

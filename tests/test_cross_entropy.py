@@ -2,16 +2,16 @@
 
 import tracemalloc
 from itertools import product
-from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 import twin
-from conftest import fma_variants_under_test, variants_under_test
-from softmax_cy import _dispatch, cross_entropy, cross_entropy_and_grad, log_softmax
-from test_softmax import layouts
+from conftest import variants_under_test
+from layouts import layouts
+from operations import bits
+from softmax_cy import cross_entropy, cross_entropy_and_grad, log_softmax
 
 pytestmark = pytest.mark.usefixtures("variant")
 
@@ -37,58 +37,7 @@ one_variant = pytest.mark.parametrize("variant", variants_under_test()[-1:], ind
 any_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 
 
-# ---- the twin ----------------------------------------------------------------------------------------------------
-
-
-class Exact(NamedTuple):
-    """What is exact, and the size of the terms that each entry of the gradient is the difference of."""
-
-    loss: np.ndarray
-    grad: np.ndarray
-    terms: np.ndarray
-
-
-def exact_cross_entropy(
-    x, target, axis=-1, *, weight=None, ignore_index=None, label_smoothing=0.0, reduction="mean"
-) -> Exact:
-    """sum_c a_c * -log p_c with coefficients a, its gradient p_c * sum(a) - a_c, and p_c * |sum(a)| + |a_c|."""
-    rows, _, back = twin.as_rows(x, axis, None)
-    count, length = rows.shape
-    target = np.asarray(target)
-    smoothing = twin.WIDE(label_smoothing)
-    weights = np.ones(length, twin.WIDE) if weight is None else twin.as_computed(weight, x)
-    counted = np.ones(count, bool)
-    denominator = twin.WIDE(count)
-    if target.dtype.kind in "iu":
-        index = target.ravel()
-        if ignore_index is not None:
-            counted = index != ignore_index
-        denominator = weights[index[counted].astype(int)].sum()
-        q = np.where(np.arange(length) == index[:, None], twin.WIDE(1), 0)
-    else:
-        q, _, _ = twin.as_rows(twin.as_computed(target, x), axis, None)
-    a = ((1 - smoothing) * q + smoothing / length) * weights
-
-    maximum = rows.max(axis=-1, keepdims=True)
-    valid = np.isfinite(maximum)[:, 0]
-    exponents, e = twin.exponents_and_exponentials(rows, maximum, twin.WIDE(1))
-    rest = twin.sum_without_maximum(rows, e)
-    p = e / (1 + rest)
-    not_p = np.where(np.arange(length) == rows.argmax(axis=-1)[:, None], rest / (1 + rest), 1 - p)
-    with np.errstate(invalid="ignore"):
-        losses = np.where(a == 0, 0, a * (np.log1p(rest) - exponents)).sum(axis=-1)
-    sums = a.sum(axis=-1, keepdims=True)
-    # p * sum(a) - a, but 1 - p has its digits where the class is nearly certain.
-    grads = p * (sums - a) - a * not_p
-    losses, grads = (np.where(valid.reshape((-1,) + (1,) * (y.ndim - 1)), y, nan) for y in (losses, grads))
-    losses, grads = np.where(counted, losses, 0), np.where(counted[:, None], grads, 0)
-
-    factor = 1 / denominator if reduction == "mean" and denominator else twin.WIDE(1)
-    if reduction == "none":
-        loss = losses.reshape(twin.without_axes(np.shape(x), axis))
-    else:
-        loss = np.asarray(losses.sum() * factor if reduction == "sum" or denominator else twin.WIDE(nan))
-    return Exact(loss, back(grads * factor), back((p * np.abs(sums) + np.abs(a)) * np.abs(factor)))
+# ---- digits ------------------------------------------------------------------------------------------------------
 
 
 def grad_ulps(grad, exact):
@@ -98,7 +47,7 @@ def grad_ulps(grad, exact):
 
 def check(x, target, axis=-1, loss_ulps=LOSS_ULPS, exact=None, **options):
     """Loss and gradient have their digits, and the loss has the same bits without the gradient."""
-    exact = exact or exact_cross_entropy(x, target, axis, **options)
+    exact = exact or twin.cross_entropy(x, target, axis, **options)
     loss, grad = cross_entropy_and_grad(x, target, axis, **options)
     assert loss.dtype == grad.dtype == x.dtype
     found = twin.ulps(loss, exact.loss), grad_ulps(grad, exact)
@@ -107,11 +56,6 @@ def check(x, target, axis=-1, loss_ulps=LOSS_ULPS, exact=None, **options):
     alone = cross_entropy(x, target, axis, **options)
     assert alone.dtype == loss.dtype
     assert bits(alone) == bits(loss)
-
-
-def bits(array):
-    """The bytes, so that NaN equals NaN and 0 differs from -0."""
-    return np.ascontiguousarray(array).tobytes()
 
 
 def probabilities(shape, dtype, rng, axis=-1):
@@ -124,9 +68,6 @@ def probabilities(shape, dtype, rng, axis=-1):
 def weights(length, dtype, rng):
     """Positive, and none of them a power of two."""
     return rng.uniform(0.1, 3, length).astype(dtype)
-
-
-# ---- digits ------------------------------------------------------------------------------------------------------
 
 
 def certain_by(margin):
@@ -161,7 +102,7 @@ def with_indices(request):
     for dtype, length in product(DTYPES, LENGTHS):
         x = LOGITS[request.param]((3, length), dtype, rng)
         target = np.array([x[0].argmax(), x[1].argmin(), rng.integers(length)])
-        cases[dtype].append((x, target, exact_cross_entropy(x, target, reduction="none")))
+        cases[dtype].append((x, target, twin.cross_entropy(x, target, reduction="none")))
     return cases
 
 
@@ -196,7 +137,7 @@ def with_coefficients(request):
         options = {"label_smoothing": smoothing, "reduction": "none"}
         if weighted:
             options["weight"] = weights(length, dtype, rng)
-        cases[dtype].append((x, target, options, exact_cross_entropy(x, target, **options)))
+        cases[dtype].append((x, target, options, twin.cross_entropy(x, target, **options)))
     return cases
 
 
@@ -225,7 +166,7 @@ def test_nearly_certain_gradient_keeps_its_digits_at_the_target(dtype, rng):
         target = x.argmax(axis=-1)
         options = {"weight": weights(length, dtype, rng), "reduction": reduction}
         _, grad = cross_entropy_and_grad(x, target, **options)
-        exact = exact_cross_entropy(x, target, **options).grad
+        exact = twin.cross_entropy(x, target, **options).grad
         at_target = (np.arange(3), target)
         assert (grad[at_target] < 0).all()
         np.testing.assert_allclose(
@@ -246,7 +187,7 @@ def test_probabilities_of_one_class_agree_with_its_index(dtype, rng):
         target = rng.integers(length, size=2)
         q = np.eye(length, dtype=dtype)[target]
         for smoothing, reduction in product((0.0, 0.1), REDUCTIONS):
-            exact = exact_cross_entropy(x, target, label_smoothing=smoothing, reduction=reduction)
+            exact = twin.cross_entropy(x, target, label_smoothing=smoothing, reduction=reduction)
             check(x, q, exact=exact, label_smoothing=smoothing, reduction=reduction)
 
 
@@ -255,27 +196,6 @@ def test_many_rows_are_added_up_without_losing_digits(dtype, rng):
     target = rng.integers(5, size=len(x))
     for reduction in ("sum", "mean"):
         check(x, target, reduction=reduction)
-
-
-# ---- the derivative ----------------------------------------------------------------------------------------------
-
-
-@any_reduction
-def test_gradient_is_the_derivative(reduction, dtype, rng):
-    """Against central differences of the twin's loss."""
-    x = (2 * rng.standard_normal((3, 4))).astype(dtype)
-    step = twin.WIDE(1e-6)
-    targets = [np.array([3, 0, 1]), probabilities((3, 4), dtype, rng)]
-    for target, smoothing, weight in product(targets, (0.0, 0.2), (None, weights(4, dtype, rng))):
-        options = {"label_smoothing": smoothing, "weight": weight, "reduction": reduction}
-        difference = np.zeros(x.shape)
-        for place in np.ndindex(x.shape):
-            moved = np.zeros(x.shape, twin.WIDE)
-            moved[place] = step
-            above, below = (exact_cross_entropy(x + sign * moved, target, **options).loss.sum() for sign in (1, -1))
-            difference[place] = (above - below) / (2 * step)
-        _, grad = cross_entropy_and_grad(x, target, **options)
-        np.testing.assert_allclose(grad, difference, rtol=0, atol=1e-6 if dtype == np.float32 else 1e-11)
 
 
 def test_gradient_adds_up_to_zero(dtype, rng):
@@ -336,17 +256,6 @@ def test_known_values():
     np.testing.assert_allclose(grad, [[-0.25, 0.125, 0.125], [0.125, -0.375, 0.25]])
 
 
-def test_defaults(dtype, rng):
-    """The mean over the last axis, nothing ignored, weighted or smoothed."""
-    x = rng.standard_normal((3, 4)).astype(dtype)
-    target = np.array([1, 0, 3])
-    options = {"axis": 1, "weight": None, "ignore_index": None, "label_smoothing": 0.0, "reduction": "mean"}
-    options |= {"out": None, "num_threads": None}
-    assert bits(cross_entropy(x, target)) == bits(cross_entropy(x, target, **options))
-    for one, other in zip(cross_entropy_and_grad(x, target), cross_entropy_and_grad(x, target, **options), strict=True):
-        assert bits(one) == bits(other)
-
-
 def test_label_smoothing_of_any_real_type(dtype, rng):
     x = rng.standard_normal((3, 4)).astype(dtype)
     for smoothing in (0, 1, True, np.float32(0.5), np.float64(0.5), np.array(0.5)):
@@ -361,7 +270,7 @@ def test_weights_of_either_sign(dtype, rng):
     tolerance = 20 * np.finfo(dtype).eps
     for target, smoothing in product((np.array([3, 0, 5, 8]), probabilities(x.shape, dtype, rng)), (0.0, 0.2)):
         options = {"weight": weight, "label_smoothing": smoothing, "reduction": "none"}
-        exact = exact_cross_entropy(x, target, **options)
+        exact = twin.cross_entropy(x, target, **options)
         loss, grad = cross_entropy_and_grad(x, target, **options)
         np.testing.assert_allclose(loss, exact.loss.astype(float), rtol=0, atol=10 * tolerance)
         np.testing.assert_allclose(grad, exact.grad.astype(float), rtol=0, atol=tolerance)
@@ -508,7 +417,7 @@ def test_ignored_index_is_not_confused_with_one_that_wraps_around(rng):
         cross_entropy(x, np.array([0, 255], np.uint8), ignore_index=-1)
     # None of these occurs, so nothing is ignored.
     expected = cross_entropy(x, [0, 3])
-    for ignored, kind in product([-1, -100, 259, 2**63 - 1, -(2**63)], INTEGERS):
+    for ignored, kind in product([-1, -100, 259, 2**63 - 1, -(2**63), 10**30], INTEGERS):
         assert cross_entropy(x, np.array([0, 3], kind), ignore_index=ignored) == expected
 
 
@@ -700,17 +609,6 @@ def test_zero_dimensions(dtype):
     assert loss == grad == 0
 
 
-def test_axis_beyond_what_can_be_merged(dtype, rng):
-    x = rng.standard_normal((4,) * 6).astype(dtype)[::2, ::-1, 1:, ::3, :2]
-    moved = np.moveaxis(x, 2, -1).copy()
-    for target in (rng.integers(3, size=moved.shape[:-1]), probabilities(moved.shape, dtype, rng)):
-        soft = target.ndim == x.ndim
-        expected, expected_grad = cross_entropy_and_grad(moved, target, reduction="none")
-        loss, grad = cross_entropy_and_grad(x, np.moveaxis(target, -1, 2) if soft else target, 2, reduction="none")
-        np.testing.assert_array_equal(loss, expected)
-        np.testing.assert_array_equal(np.moveaxis(grad, 2, -1), expected_grad)
-
-
 # ---- dtypes ------------------------------------------------------------------------------------------------------
 
 
@@ -762,43 +660,7 @@ def test_integer_and_boolean_logits_become_float64(kind):
             assert bits(grad) == bits(expected_grad)
 
 
-@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
-@any_reduction
-def test_16_bit_floats_are_the_rounded_float32_result(half, reduction, rng):
-    x = (4 * rng.standard_normal((7, 33))).astype(half)
-    weight = weights(33, np.float64, rng)
-    for target in (
-        rng.integers(33, size=7),
-        probabilities(x.shape, np.float32, rng),
-        probabilities(x.shape, half, rng),
-    ):
-        options = {"weight": weight, "label_smoothing": 0.1, "reduction": reduction}
-        expected, expected_grad = cross_entropy_and_grad(x.astype(np.float32), target, **options)
-        expected, expected_grad = expected.astype(half), expected_grad.astype(half)
-        loss, grad = cross_entropy_and_grad(x, target, **options)
-        assert loss.dtype == grad.dtype == half
-        np.testing.assert_array_equal(loss, expected)
-        np.testing.assert_array_equal(grad, expected_grad)
-        out = np.zeros_like(expected)
-        assert cross_entropy(x, target, out=out, **options) is out
-        np.testing.assert_array_equal(out, expected)
-        in_place = x.copy()
-        loss, grad = cross_entropy_and_grad(in_place, target, out=in_place, **options)
-        assert grad is in_place
-        np.testing.assert_array_equal(loss, expected)
-        np.testing.assert_array_equal(grad, expected_grad)
-
-
 # ---- layout ------------------------------------------------------------------------------------------------------
-
-
-def all_layouts(array):
-    """In the other byte order and unaligned too."""
-    raw = np.empty(array.nbytes + 1, np.uint8)
-    unaligned = raw[1:].view(array.dtype).reshape(array.shape)
-    unaligned[...] = array
-    swapped = array.astype(array.dtype.newbyteorder("S"))
-    return {**layouts(array), "other byte order": swapped, "unaligned": unaligned}
 
 
 @pytest.mark.parametrize("shape", [(3, 50), (4, 3, 20), (1, 5000)])
@@ -812,16 +674,16 @@ def test_every_layout_of_logits_target_and_weight(shape, soft, dtype, rng):
         options = {"weight": weight, "label_smoothing": 0.1, "reduction": "none"}
         expected, expected_grad = cross_entropy_and_grad(x, target, axis, **options)
         plain = cross_entropy(x, target, axis, reduction="none")
-        for name, view in all_layouts(x).items():
+        for name, view in layouts(x).items():
             loss, grad = cross_entropy_and_grad(view, target, axis, **options)
             np.testing.assert_array_equal(loss, expected, err_msg=name)
             np.testing.assert_array_equal(grad, expected_grad, err_msg=name)
             np.testing.assert_array_equal(cross_entropy(view, target, axis, reduction="none"), plain, err_msg=name)
-        for name, view in all_layouts(target).items():
+        for name, view in layouts(target).items():
             loss, grad = cross_entropy_and_grad(x, view, axis, **options)
             np.testing.assert_array_equal(loss, expected, err_msg=name)
             np.testing.assert_array_equal(grad, expected_grad, err_msg=name)
-        for name, view in all_layouts(weight).items():
+        for name, view in layouts(weight).items():
             loss, grad = cross_entropy_and_grad(x, target, axis, **options | {"weight": view})
             np.testing.assert_array_equal(loss, expected, err_msg=name)
             np.testing.assert_array_equal(grad, expected_grad, err_msg=name)
@@ -872,95 +734,12 @@ def test_broadcast_inputs(dtype, rng):
 # ---- out ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize("length", [5, 5000])
-def test_gradient_into_any_layout_and_nothing_else_is_written(axis, length, dtype, rng):
-    shape = [2, 2, 2]
-    shape[axis] = length
-    x = rng.standard_normal(shape).astype(dtype)
-    for target in (rng.integers(length, size=(2, 2)), probabilities(shape, dtype, rng, axis)):
-        expected, expected_grad = cross_entropy_and_grad(x, target, axis, label_smoothing=0.1)
-        wide = np.full([n + 2 for n in shape], -7, dtype)
-        turned = np.full([n + 2 for n in shape[::-1]], -7, dtype)
-        for big, out in (
-            (wide, wide[1:-1, 1:-1, 1:-1]),
-            (wide, wide[1:-1, 1:-1, 1:-1][::-1, ::-1, ::-1]),
-            (turned, turned[1:-1, 1:-1, 1:-1].T),
-        ):
-            loss, grad = cross_entropy_and_grad(x, target, axis, label_smoothing=0.1, out=out)
-            assert grad is out
-            assert bits(loss) == bits(expected)
-            np.testing.assert_array_equal(out, expected_grad)
-            out[...] = -7
-            assert (big == -7).all()
-
-
-def test_losses_into_any_layout_and_nothing_else_is_written(dtype, rng):
-    x = rng.standard_normal((4, 5, 6)).astype(dtype)
-    for target in (rng.integers(6, size=(4, 5)), probabilities(x.shape, dtype, rng)):
-        expected = cross_entropy(x, target, reduction="none")
-        for make in (
-            lambda big: big[1:-1, 1:-1],
-            lambda big: big[1:-1, 1:-1][::-1, ::-1],
-            lambda big: big.T.copy().T[1:-1, 1:-1],
-        ):
-            big = np.full((6, 7), -7, dtype)
-            out = make(big)
-            assert cross_entropy(x, target, reduction="none", out=out) is out
-            np.testing.assert_array_equal(out, expected)
-            out[...] = -7
-            assert (big == -7).all()
-
-
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_one_loss_into_out(reduction, dtype, rng):
     x = rng.standard_normal((4, 5)).astype(dtype)
     out = np.zeros((), dtype)
     assert cross_entropy(x, [0, 1, 2, 3], reduction=reduction, out=out) is out
     assert out == cross_entropy(x, [0, 1, 2, 3], reduction=reduction)
-
-
-@pytest.mark.parametrize("length", [1, 100, 5000])
-@any_reduction
-def test_gradient_in_place(length, reduction, dtype, rng):
-    x = rng.standard_normal((3, length)).astype(dtype)
-    for axis in (0, 1):
-        rest = twin.without_axes(x.shape, axis)
-        for target in (rng.integers(x.shape[axis], size=rest), probabilities(x.shape, dtype, rng, axis)):
-            for smoothing in (0.0, 0.1):
-                options = {"label_smoothing": smoothing, "reduction": reduction}
-                expected, expected_grad = cross_entropy_and_grad(x, target, axis, **options)
-                for y in (x.copy(), np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2]):
-                    loss, grad = cross_entropy_and_grad(y, target, axis, out=y, **options)
-                    assert grad is y
-                    assert bits(loss) == bits(expected)
-                    np.testing.assert_array_equal(y, expected_grad)
-
-
-@pytest.mark.parametrize("length", [10, 5000])
-def test_gradient_over_part_of_an_input(length, dtype, rng):
-    values = rng.standard_normal(3 * length + 3).astype(dtype)
-    index = rng.integers(length, size=3)
-    for first, second in (
-        (lambda m: m[:-3].reshape(3, -1), lambda m: m[3:].reshape(3, -1)),
-        (lambda m: m[3:].reshape(3, -1), lambda m: m[:-3].reshape(3, -1)),
-        (lambda m: m[:-3].reshape(3, -1), lambda m: m[:-3].reshape(3, -1)[::-1]),
-        (lambda m: m[:-3].reshape(3, -1), lambda m: m[:-3].reshape(3, -1)[:, ::-1]),
-    ):
-        memory = values.copy()
-        x = first(memory)
-        expected = cross_entropy_and_grad(x.copy(), index)
-        found = cross_entropy_and_grad(x, index, out=second(memory))
-        np.testing.assert_array_equal(found[0], expected[0])
-        np.testing.assert_array_equal(found[1], expected[1])
-
-        x = rng.standard_normal((3, length)).astype(dtype)
-        memory = np.abs(values)
-        q = first(memory)
-        expected = cross_entropy_and_grad(x, q.copy())
-        found = cross_entropy_and_grad(x, q, out=second(memory))
-        np.testing.assert_array_equal(found[0], expected[0])
-        np.testing.assert_array_equal(found[1], expected[1])
 
 
 def test_gradient_over_the_target_or_the_weight(dtype, rng):
@@ -1001,100 +780,6 @@ def test_losses_over_an_input(dtype, rng):
     np.testing.assert_array_equal(cross_entropy(x, q, weight=weight, reduction="none", out=weight), expected)
 
 
-def test_inputs_are_left_alone_and_results_are_new(dtype, rng):
-    x = rng.standard_normal((4, 50)).astype(dtype)
-    weight = weights(50, dtype, rng)
-    for target in (rng.integers(50, size=4), probabilities(x.shape, dtype, rng)):
-        before = [array.copy() for array in (x, target, weight)]
-        loss, grad = cross_entropy_and_grad(x, target, weight=weight, label_smoothing=0.1, reduction="none")
-        cross_entropy(x, target, weight=weight, label_smoothing=0.1)
-        for array, copy in zip((x, target, weight), before, strict=True):
-            np.testing.assert_array_equal(array, copy)
-        assert loss.flags.owndata
-        assert grad.flags.owndata
-        assert grad.flags.c_contiguous
-
-
-# ---- the same bits -----------------------------------------------------------------------------------------------
-
-
-def targets_of(x, rng):
-    """One of each kind, with options that use every part of the kernels."""
-    length = x.shape[-1]
-    weight = weights(length, x.dtype, rng)
-    q = probabilities(x.shape, x.dtype, rng)
-    index = rng.integers(length, size=x.shape[:-1])
-    return [(index, {}), (index, {"weight": weight, "label_smoothing": 0.1}), (q, {}), (q, {"weight": weight})]
-
-
-def both_bits(x, target, axis=-1, **options):
-    """Of the losses and of the gradient, one slice after another."""
-    loss, grad = cross_entropy_and_grad(x, target, axis, reduction="none", **options)
-    return bits(loss), bits(np.moveaxis(grad, axis, -1))
-
-
-def test_bits_do_not_depend_on_the_batch(dtype, rng):
-    for length in FEW_LENGTHS[::2]:
-        x = (4 * rng.standard_normal(length)).astype(dtype)
-        for target, options in targets_of(x, rng):
-            alone = both_bits(x, target, **options)
-            for batch in (2, 7):
-                rows = np.ones((batch, length), dtype)
-                targets = np.zeros((batch, *target.shape), target.dtype)
-                for position in {0, batch // 2, batch - 1}:
-                    rows[...], targets[...] = 1, 0
-                    rows[position], targets[position] = x, target
-                    loss, grad = cross_entropy_and_grad(rows, targets, reduction="none", **options)
-                    assert (bits(loss[position]), bits(grad[position])) == alone, (length, batch, position)
-
-
-def test_bits_do_not_depend_on_strides(dtype, rng):
-    for length in FEW_LENGTHS:
-        x = (4 * rng.standard_normal((3, length))).astype(dtype)
-        for target, options in targets_of(x, rng):
-            expected = both_bits(x, target, **options)
-            soft = target.ndim == 2
-            assert both_bits(np.repeat(x, 2, axis=1)[:, ::2], target, **options) == expected
-            assert both_bits(x[:, ::-1].copy()[:, ::-1], target, **options) == expected
-            assert both_bits(np.asfortranarray(x), target, **options) == expected
-            assert both_bits(x.T.copy(), target.T.copy() if soft else target, 0, **options) == expected
-            y = x.copy()
-            assert both_bits(y, target, out=y, **options) == expected
-            assert bits(cross_entropy(x, target, reduction="none", **options)) == expected[0]
-
-
-def test_bits_do_not_depend_on_threads(dtype, rng):
-    x = rng.standard_normal((97, 1025)).astype(dtype)
-    for target, options in targets_of(x, rng)[1:3]:
-        for reduction, y in (("none", np.asfortranarray(x)), ("mean", x)):
-            expected = cross_entropy_and_grad(y, target, reduction=reduction, num_threads=1, **options)
-            found = cross_entropy_and_grad(y, target, reduction=reduction, num_threads=3, **options)
-            assert list(map(bits, found)) == list(map(bits, expected))
-            loss = cross_entropy(y, target, reduction=reduction, num_threads=2, **options)
-            assert bits(loss) == bits(expected[0])
-
-
-def test_bits_do_not_change_between_runs(dtype, rng):
-    x = rng.standard_normal((20, 1025)).astype(dtype)
-    for target, options in targets_of(x, rng):
-        assert len({both_bits(x, target, **options) for _ in range(5)}) == 1
-
-
-@pytest.mark.skipif(len(fma_variants_under_test()) < 2, reason="fewer than two variants with FMA can run here")
-@pytest.mark.parametrize("variant", fma_variants_under_test()[:1], indirect=True)
-def test_all_fma_variants_agree(variant, dtype, rng):
-    """With the first of them. The fixture puts back what was in use."""
-    inputs = [(factor * rng.standard_normal((3, length))).astype(dtype) for length in LENGTHS for factor in (4, 300)]
-    cases = [(x, *target) for x in inputs for target in targets_of(x, rng)]
-    expected = [both_bits(x, target, **options) for x, target, options in cases]
-    means = [bits(cross_entropy(x, target, **options)) for x, target, options in cases]
-    for other in fma_variants_under_test()[1:]:
-        _dispatch.use(other)
-        for (x, target, options), reference, mean in zip(cases, expected, means, strict=True):
-            assert both_bits(x, target, **options) == reference, (other, x.shape)
-            assert bits(cross_entropy(x, target, **options)) == mean, (other, x.shape)
-
-
 # ---- memory ------------------------------------------------------------------------------------------------------
 
 
@@ -1127,175 +812,7 @@ def test_memory_of_a_gradient_in_place(rng):
     assert peak_of(lambda: cross_entropy_and_grad(x, index, label_smoothing=0.1, out=x)) < 2**20
 
 
-# ---- errors ------------------------------------------------------------------------------------------------------
-
-X = np.arange(15.0).reshape(3, 5)
-TARGET = np.array([0, 4, 2])
-Q = np.full((3, 5), 0.2)
-
-AxisError = np.exceptions.AxisError
-
-# arguments, exception, what the message says
-ERRORS = {
-    "complex logits": ((X + 1j, TARGET), {}, TypeError, "x has dtype complex128"),
-    "object logits": ((np.array([[None, 1]]), [0]), {}, TypeError, "x has dtype object"),
-    "long double logits": ((X.astype(np.longdouble), TARGET), {}, TypeError, "x has dtype float128"),
-    "boolean target": ((X, TARGET > 0), {}, TypeError, "target has dtype bool"),
-    "complex target": ((X, Q + 1j), {}, TypeError, "target has dtype complex128"),
-    "object target": ((X, np.array([None] * 3)), {}, TypeError, "target has dtype object"),
-    "string target": ((X, np.array(["a"] * 3)), {}, TypeError, "target has dtype <U1"),
-    "complex weight": ((X, TARGET), {"weight": np.ones(5) + 1j}, TypeError, "weight has dtype complex128"),
-    "string weight": ((X, TARGET), {"weight": ["a"] * 5}, TypeError, "weight has dtype <U1"),
-    "too few targets": ((X, TARGET[:2]), {}, ValueError, r"target has shape \(2,\).*\(3,\)"),
-    "too many targets": ((X, [0] * 5), {}, ValueError, r"target has shape \(5,\).*\(3,\)"),
-    "targets of the other axis": ((X, TARGET, 0), {}, ValueError, r"target has shape \(3,\).*\(5,\)"),
-    "indices of the shape of x": ((X, Q.astype(int)), {}, ValueError, r"target has shape \(3, 5\).*\(3,\)"),
-    "one index that would broadcast": ((X, 0), {}, ValueError, r"target has shape \(\).*\(3,\)"),
-    "an index with an axis": ((X[0], [0]), {}, ValueError, r"target has shape \(1,\).*\(\)"),
-    "too few probabilities": ((X, Q[:, :4]), {}, ValueError, r"target has shape \(3, 4\).*\(3, 5\)"),
-    "probabilities of the shape of indices": (
-        (X, Q[:, 0]),
-        {},
-        ValueError,
-        r"target has shape \(3,\) and dtype float64.*integers .*\(3, 5\)",
-    ),
-    "indices that are floats": (
-        (X, TARGET.astype(np.float32)),
-        {},
-        ValueError,
-        r"target has shape \(3,\) and dtype float32.*integers",
-    ),
-    "an empty list of indices": ((X[:0], []), {}, ValueError, r"target has shape \(0,\) and dtype float64.*integers"),
-    "probabilities that would broadcast": ((X, Q[0]), {}, ValueError, r"target has shape \(5,\).*\(3, 5\)"),
-    "too few weights": ((X, TARGET), {"weight": np.ones(4)}, ValueError, r"weight has shape \(4,\).*\(5,\)"),
-    "weights of the rows": ((X, Q), {"weight": np.ones(3)}, ValueError, r"weight has shape \(3,\).*\(5,\)"),
-    "weight without an axis": ((X, TARGET), {"weight": 2.0}, ValueError, r"weight has shape \(\).*\(5,\)"),
-    "weight of the shape of x": ((X, TARGET), {"weight": Q}, ValueError, r"weight has shape \(3, 5\).*\(5,\)"),
-    "index too large": ((X, [0, 5, 9]), {}, ValueError, r"target\[1\] is 5, expected 0 <= target < 5"),
-    "index negative": ((X, [0, 1, -1]), {}, ValueError, r"target\[2\] is -1, expected 0 <= target < 5"),
-    "index of a scalar": ((X[0], 7), {}, ValueError, r"target is 7, expected 0 <= target < 5"),
-    "index of two axes": (
-        (X.reshape(3, 1, 5)[:, [0, 0, 0]], [[0, 0, 0], [1, 2, 7], [9, 0, 0]]),
-        {},
-        ValueError,
-        r"target\[1, 2\] is 7, expected 0 <= target < 5",
-    ),
-    "index of the first axis": ((X, [0, 2, 1, 3, 0], 0), {}, ValueError, r"target\[3\] is 3, expected 0 <= target < 3"),
-    "index that is not the ignored one": (
-        (X, [-100, -99, 0]),
-        {"ignore_index": -100},
-        ValueError,
-        r"target\[1\] is -99, expected 0 <= target < 5",
-    ),
-    "smallest index": ((X, [0, -(2**63), 0]), {}, ValueError, rf"target\[1\] is -{2**63}, expected"),
-    "largest index": ((X, np.array([0, 0, 2**64 - 1], "u8")), {}, ValueError, rf"target\[2\] is {2**64 - 1}, expected"),
-    "index of a length of zero": ((np.ones((2, 0)), [0, 0]), {}, ValueError, r"target\[0\] is 0, expected"),
-    "ignored probabilities": ((X, Q), {"ignore_index": 0}, ValueError, "ignore_index"),
-    "smoothing above 1": (
-        (X, TARGET),
-        {"label_smoothing": 1.5},
-        ValueError,
-        r"label_smoothing must be between 0 and 1, got 1\.5",
-    ),
-    "smoothing below 0": (
-        (X, Q),
-        {"label_smoothing": -0.1},
-        ValueError,
-        r"label_smoothing must be between 0 and 1, got -0\.1",
-    ),
-    "smoothing nan": ((X, Q), {"label_smoothing": nan}, ValueError, "label_smoothing must be between 0 and 1, got nan"),
-    "unknown reduction": (
-        (X, TARGET),
-        {"reduction": "average"},
-        ValueError,
-        "reduction must be 'mean', 'sum' or 'none', got 'average'",
-    ),
-    "no reduction": (
-        (X, TARGET),
-        {"reduction": None},
-        ValueError,
-        "reduction must be 'mean', 'sum' or 'none', got None",
-    ),
-    "axis too large": ((X, TARGET, 2), {}, AxisError, "axis 2 is out of bounds for array of dimension 2"),
-    "axis too small": ((X, TARGET, -3), {}, AxisError, "axis -3 is out of bounds for array of dimension 2"),
-    "axis a tuple": ((X, TARGET, (1,)), {}, TypeError, r"axis must be an integer, got \(1,\)"),
-    "axis none": ((X, TARGET, None), {}, TypeError, "axis must be an integer, got None"),
-    "no threads": ((X, TARGET), {"num_threads": 0}, ValueError, "num_threads must be at least 1, got 0"),
-    "no target": ((X,), {}, TypeError, "cross_entropy"),
-    "an unknown argument": ((X, TARGET), {"dim": 1}, TypeError, "dim"),
-    "weight by position": ((X, TARGET, -1, np.ones(5)), {}, TypeError, "positional"),
-}
-
-
-@one_variant
-@pytest.mark.parametrize("name", ERRORS)
-def test_errors_come_before_anything_is_written(name):
-    args, options, exception, message = ERRORS[name]
-    for function, shape in ((cross_entropy, ()), (cross_entropy_and_grad, np.shape(args[0]))):
-        with pytest.raises(exception, match=message):
-            function(*args, **options)
-        out = np.full(shape, -7.0)
-        with pytest.raises(exception):
-            function(*args, **options, out=out)
-        assert (out == -7).all()
-
-
-@one_variant
-def test_errors_of_long_targets_name_the_first_place(rng):
-    """Past every block that is looked at together."""
-    x = np.zeros((300, 301, 2))
-    target = np.zeros((300, 301), int)
-    target[177, 211] = target[200, 3] = -3
-    for turned in (target, np.asfortranarray(target), target.astype(np.int8), target.astype(">i4")):
-        with pytest.raises(ValueError, match=r"target\[177, 211\] is -3, expected 0 <= target < 2"):
-            cross_entropy(x, turned)
-
-
-READ_ONLY = np.zeros((3, 5))
-READ_ONLY.flags.writeable = False
-
-
-@one_variant
-@pytest.mark.parametrize(
-    ("out", "exception", "message"),
-    [
-        ([0.0], TypeError, "out must be a numpy.ndarray, got list"),
-        (np.zeros((3, 5), np.float32), TypeError, "out has dtype float32, expected float64"),
-        (np.zeros((3, 5), np.dtype("f8").newbyteorder()), TypeError, "out has dtype >f8, expected float64"),
-        (np.zeros((5, 3)), ValueError, r"out has shape \(5, 3\), expected \(3, 5\)"),
-        (np.zeros(()), ValueError, r"out has shape \(\), expected \(3, 5\)"),
-        (READ_ONLY, ValueError, "out is read-only"),
-    ],
-)
-def test_errors_of_out_for_the_gradient(out, exception, message):
-    with pytest.raises(exception, match=message):
-        cross_entropy_and_grad(X, TARGET, out=out)
-
-
-@one_variant
-@pytest.mark.parametrize(
-    ("reduction", "out", "exception", "message"),
-    [
-        ("none", [0.0], TypeError, "out must be a numpy.ndarray, got list"),
-        ("none", np.zeros(3, np.float32), TypeError, "out has dtype float32, expected float64"),
-        ("none", np.zeros(5), ValueError, r"out has shape \(5,\), expected \(3,\)"),
-        ("none", np.zeros((3, 5)), ValueError, r"out has shape \(3, 5\), expected \(3,\)"),
-        ("none", READ_ONLY[:, 0], ValueError, "out is read-only"),
-        ("mean", np.zeros(1), ValueError, r"out has shape \(1,\), expected \(\)"),
-        ("sum", np.zeros(3), ValueError, r"out has shape \(3,\), expected \(\)"),
-        ("sum", np.zeros((), np.float32), TypeError, "out has dtype float32, expected float64"),
-        ("mean", READ_ONLY[0, 0, ...], ValueError, "out is read-only"),
-    ],
-)
-def test_errors_of_out_for_the_loss(reduction, out, exception, message):
-    with pytest.raises(exception, match=message):
-        cross_entropy(X, TARGET, reduction=reduction, out=out)
-
-
-def test_numbers_beyond_all_integers_and_floats():
-    assert cross_entropy(np.zeros((1, 2)), [1], ignore_index=10**30) == np.log(2)
-    with pytest.raises(ValueError, match="label_smoothing must be between 0 and 1, got 1000"):
-        cross_entropy(np.zeros((1, 2)), [1], label_smoothing=10**400)
+# ---- beside each other, and longer than a block ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [3, 10, 100, 600, 2000])

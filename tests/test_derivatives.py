@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import softmax_cy
 import twin
+from operations import PRODUCTS, each, forward_of
 from softmax_cy import (
     cross_entropy_and_grad,
     log_softmax,
@@ -24,7 +25,6 @@ from softmax_cy import (
     softmax_jvp,
     softmax_vjp,
 )
-from test_products import terms
 
 pytestmark = pytest.mark.usefixtures("variant")
 
@@ -38,6 +38,7 @@ SCALES = [1.0, 0.375, 2.5]
 
 CASES = {
     "one slice": ((6,), -1),
+    "a longer slice": ((12,), -1),
     "rows": ((3, 5), 1),
     "columns": ((5, 3), 0),
     "the middle axis": ((2, 4, 3), 1),
@@ -143,8 +144,12 @@ def check(result, expected, size):
 
 # ---- products ----------------------------------------------------------------------------------------------------
 
-OUTPUTS = {softmax_vjp: softmax, softmax_jvp: softmax, log_softmax_vjp: log_softmax, log_softmax_jvp: log_softmax}
-every_product = pytest.mark.parametrize("product_", OUTPUTS, ids=lambda f: f.__name__)
+every_product = each(PRODUCTS, "product_")
+
+
+def terms(product_, v, y, axis=-1, *, scale=1.0):
+    """What rounding errors are relative to."""
+    return twin.product_terms(product_.__name__, v, y, axis, scale=scale)
 
 
 @every_oracle
@@ -155,8 +160,8 @@ def test_products(product_, oracle, case, dtype, rng):
     shape, axis = ALL_CASES[case]
     for scale in SCALES:
         v = rng.standard_normal(shape).astype(dtype)
-        y = OUTPUTS[product_](logits(shape).astype(dtype), axis, scale=scale)
-        jacobian = derivative(oracle, OUTPUTS[product_].__name__, shape, axis, scale)
+        y = forward_of(product_)(logits(shape).astype(dtype), axis, scale=scale)
+        jacobian = derivative(oracle, forward_of(product_).__name__, shape, axis, scale)
         if product_ in (softmax_vjp, log_softmax_vjp):
             jacobian = jacobian.T
         expected = (jacobian @ v.astype(twin.WIDE).ravel()).reshape(shape)
@@ -167,8 +172,8 @@ def test_products(product_, oracle, case, dtype, rng):
 def test_products_of_broadcast_vectors(product_, dtype, rng):
     """A vector that is the same for all slices, or for all elements of a slice."""
     shape, axis = (2, 4, 3), 1
-    y = OUTPUTS[product_](logits(shape).astype(dtype), axis, scale=2.5)
-    jacobian = derivative("differences", OUTPUTS[product_].__name__, shape, axis, 2.5)
+    y = forward_of(product_)(logits(shape).astype(dtype), axis, scale=2.5)
+    jacobian = derivative("differences", forward_of(product_).__name__, shape, axis, 2.5)
     if product_ in (softmax_vjp, log_softmax_vjp):
         jacobian = jacobian.T
     for part in ((4, 1), (3,), (2, 1, 1), ()):
@@ -337,21 +342,10 @@ def target_and_weight(kind, shape, axis):
     return target, weight
 
 
-def plain_cross_entropy(x, target, axis, *, weight, ignore_index, label_smoothing, reduction):
-    """The total that the gradient is of, for each array of a stack; `axis` counts from the end."""
-    log_y = np.moveaxis(twin.log_softmax(x, axis), axis, -1)
-    length = log_y.shape[-1]
-    weight = np.ones(length) if weight is None else weight
-    if target.dtype.kind == "f":
-        q, counted = np.moveaxis(target, axis, -1), np.ones(np.shape(target.sum(axis)))
-        divisor = counted.size
-    else:
-        q, counted = target[..., None] == np.arange(length), target != ignore_index
-        divisor = (weight * (q & counted[..., None])).sum(dtype=twin.WIDE)
-    smoothed = (1 - twin.WIDE(label_smoothing)) * q + twin.WIDE(label_smoothing) / length
-    losses = -(weight * smoothed * log_y).sum(-1) * counted
-    total = losses.sum(tuple(range(-counted.ndim, 0)))
-    return total / divisor if reduction == "mean" else total
+def total_losses(stack, target, axis, **options):
+    """What the gradient is of, for each array of two axes of them."""
+    totals = [twin.cross_entropy(x, target, axis, **options).loss.sum() for x in stack.reshape(-1, *stack.shape[2:])]
+    return np.reshape(totals, (*stack.shape[:2], 1))
 
 
 def torch_cross_entropy(x, target, axis, *, weight, ignore_index, **options):
@@ -371,27 +365,14 @@ def cross_entropy_gradient(oracle, case, kind, weighted, smoothing, reduction):
     """Of the total loss, and the size of the terms of each entry."""
     shape, axis = CROSS_ENTROPY_CASES[case]
     target, weight = target_and_weight(kind, shape, axis)
-    x, from_end = logits(shape), axis % len(shape) - len(shape)
+    x = logits(shape)
     options = {"weight": weight if weighted else None, "ignore_index": TARGETS[kind]}
     options |= {"label_smoothing": smoothing, "reduction": reduction}
     if oracle == "differences":
-        grad = by_differences(lambda x: plain_cross_entropy(x, target, from_end, **options), x)
+        grad = by_differences(lambda stack: total_losses(stack, target, axis, **options), x)
     else:
         grad = by_autograd(lambda x: torch_cross_entropy(x[0], target, axis, **options), x, 1)
     return grad.reshape(shape), target, options
-
-
-def gradient_terms(x, target, axis, *, weight, ignore_index, label_smoothing, reduction):
-    """With coefficients a: y * sum(a) + a, or more."""
-    length = x.shape[axis]
-    weight = np.ones(length) if weight is None else weight
-    q = np.moveaxis(target, axis, -1) if target.dtype.kind == "f" else target[..., None] == np.arange(length)
-    a = weight * ((1 - label_smoothing) * q + label_smoothing / length)
-    size = np.moveaxis(twin.softmax(x, axis), axis, -1) * a.sum(-1, keepdims=True) + a
-    if reduction == "mean":
-        kept = target != ignore_index
-        size /= math.prod(size.shape[:-1]) if target.dtype.kind == "f" else weight[target[kept]].sum()
-    return np.moveaxis(size, -1, axis)
 
 
 @every_oracle
@@ -404,7 +385,7 @@ def test_cross_entropy(oracle, case, kind, dtype):
     for weighted, smoothing, reduction in product((False, True), (0.0, 0.25, 1.0), ("none", "sum", "mean")):
         expected, target, options = cross_entropy_gradient(oracle, case, kind, weighted, smoothing, reduction)
         _, grad = cross_entropy_and_grad(x, target, axis, **options)
-        check(grad, expected, gradient_terms(x, target, axis, **options))
+        check(grad, expected, twin.cross_entropy(x, target, axis, **options).terms)
 
 
 @pytest.mark.parametrize("case", CROSS_ENTROPY_CASES)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import softmax_cy
+from operations import FUNCTIONS
 
 LIBM = ctypes.CDLL(ctypes.util.find_library("m"))
 FE_INVALID, FE_DIVBYZERO = {"x86_64": (0x01, 0x04), "aarch64": (0x01, 0x02)}[__import__("platform").machine()]
@@ -53,6 +54,13 @@ def calls(x, y, log_y, axis):
         yield "softmax_jacobian", functions.softmax_jacobian, (y, axis), {}
         yield "log_softmax_jacobian", functions.log_softmax_jacobian, (log_y, axis), {}
         yield "softmax_and_jacobian", functions.softmax_and_jacobian, (x, axis), {}
+
+
+def test_no_function_is_left_out():
+    x = np.ones((2, 3))
+    called = [function for _, function, _, _ in calls(x, x, x, -1)]
+    missing = [function.__name__ for function in FUNCTIONS if function not in called]
+    assert not missing, f"add {', '.join(missing)} to calls in tests/test_exception_flags.py"
 
 
 def test_the_flags_are_seen():

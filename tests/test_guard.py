@@ -13,6 +13,7 @@ import pytest
 
 import guarded
 from conftest import variants_under_test
+from operations import FUNCTIONS
 
 pytestmark = pytest.mark.skipif(not hasattr(mmap, "MAP_PRIVATE"), reason="needs mprotect")
 
@@ -24,6 +25,11 @@ def run(tmp_path, *arguments):
     command = [sys.executable, "-X", "faulthandler", guarded.__file__, str(log), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done, log.read_bytes().rstrip(b" \0").decode()
+
+
+def test_no_function_is_left_out():
+    missing = {function.__name__ for function in FUNCTIONS} - {operation.function for operation in guarded.OPERATIONS}
+    assert not missing, f"add {', '.join(sorted(missing))} to OPERATIONS in tests/guarded.py"
 
 
 @pytest.mark.parametrize("which", ["input", "output"])

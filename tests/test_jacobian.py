@@ -1,6 +1,5 @@
 """softmax_jacobian and log_softmax_jacobian: J[..., i, j] = dy_i / dx_j."""
 
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -27,19 +26,6 @@ def test_digits(length, dtype, rng):
     np.testing.assert_array_equal(jacobian[..., off_diagonal], rounded)
     diagonal = np.arange(length)
     assert twin.ulps(jacobian[..., diagonal, diagonal], exact[..., diagonal, diagonal]) <= 1
-
-
-def test_is_the_derivative(dtype, rng):
-    """Against central differences of the twin."""
-    x = rng.standard_normal(12).astype(dtype).astype(twin.WIDE)
-    step = twin.WIDE(1e-6)
-    columns = [
-        (twin.softmax(x + step * unit) - twin.softmax(x - step * unit)) / (2 * step)
-        for unit in np.eye(12, dtype=twin.WIDE)
-    ]
-    tolerance = 1e-6 if dtype == np.float32 else 1e-11
-    jacobian = softmax_jacobian(softmax(x.astype(dtype)))
-    np.testing.assert_allclose(jacobian, np.stack(columns, axis=-1).astype(float), rtol=0, atol=tolerance)
 
 
 def test_is_symmetric_with_rows_that_add_up_to_zero(dtype, rng):
@@ -107,14 +93,6 @@ def test_zero_dimensions(dtype):
     assert jacobian == 0
 
 
-@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
-def test_16_bit_floats_are_the_rounded_float32_result(half, rng):
-    y = rng.random((2, 9)).astype(half)
-    jacobian = softmax_jacobian(y)
-    assert jacobian.dtype == half
-    np.testing.assert_array_equal(jacobian, softmax_jacobian(y.astype(np.float32)).astype(half))
-
-
 def test_integers_and_lists():
     np.testing.assert_array_equal(softmax_jacobian([1, 0]), [[0, 0], [0, 0]])
     assert softmax_jacobian([True]).dtype == np.float64
@@ -140,37 +118,16 @@ def test_nan_reaches_its_row_and_column_alone(dtype):
 # ---- log_softmax -------------------------------------------------------------------------------------------------
 
 
-def log_jacobian_twin(log_y):
-    """1 - exp on the diagonal by expm1, which keeps the digits of a class that is nearly certain."""
-    log_y = log_y.astype(twin.WIDE)
-    jacobian = np.broadcast_to(-np.exp(log_y)[..., None, :], (*log_y.shape, log_y.shape[-1])).copy()
-    diagonal = np.arange(log_y.shape[-1])
-    jacobian[..., diagonal, diagonal] = -np.expm1(log_y)
-    return jacobian
-
-
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("spread", [1, 20])
 def test_log_digits(length, spread, dtype, rng):
     log_y = log_softmax((spread * rng.standard_normal((3, length))).astype(dtype))
-    assert twin.ulps(log_softmax_jacobian(log_y), log_jacobian_twin(log_y)) <= 1.5
+    assert twin.ulps(log_softmax_jacobian(log_y), twin.log_softmax_jacobian(log_y)) <= 1.5
 
 
 def test_log_keeps_the_digits_of_a_certain_class(dtype):
     log_y = log_softmax(np.array([30, 0, 0], dtype))
     assert 0 < log_softmax_jacobian(log_y)[0, 0] == pytest.approx(2 * np.exp(-30.0), rel=1e-5)
-
-
-def test_log_is_the_derivative(rng):
-    x = rng.standard_normal(9).astype(twin.WIDE)
-    step = twin.WIDE(1e-6)
-    columns = [
-        (np.log(twin.softmax(3 * (x + step * unit))) - np.log(twin.softmax(3 * (x - step * unit)))) / (2 * step)
-        for unit in np.eye(9, dtype=twin.WIDE)
-    ]
-    log_y = log_softmax(x.astype(np.float64), scale=3)
-    jacobian = log_softmax_jacobian(log_y, scale=3)
-    np.testing.assert_allclose(jacobian, np.stack(columns, axis=-1).astype(float), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("length", [3, 20, 2100])
@@ -216,19 +173,3 @@ def test_overflows_no_sooner_than_the_result(length, step, dtype):
     scale = float(2.0**30 / info.max)
     exact = -scale * float(y[0]) * float(y[0])
     assert softmax_jacobian(y, scale=scale)[0, 0] == pytest.approx(exact, rel=4 * float(info.eps))
-
-
-@pytest.mark.parametrize("function", [softmax_jacobian, log_softmax_jacobian])
-@pytest.mark.parametrize(
-    ("scale", "exception", "message"),
-    [
-        (0, ValueError, "scale must be positive and finite, got 0"),
-        (-1.5, ValueError, r"scale must be positive and finite, got -1\.5"),
-        (np.inf, ValueError, "scale must be positive and finite, got inf"),
-        (np.nan, ValueError, "scale must be positive and finite, got nan"),
-        ("a", TypeError, "scale must be a real number, got 'a'"),
-    ],
-)
-def test_scale_errors(function, scale, exception, message):
-    with pytest.raises(exception, match=message):
-        function(np.ones(2), scale=scale)

@@ -1,6 +1,5 @@
 """logsumexp: digits, shapes of the result, and special values. What it shares with softmax is in test_options.py."""
 
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -173,25 +172,6 @@ def test_out_may_be_part_of_the_input(length, dtype, rng):
 # ---- special values ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("length", [1, 2, 7, 8, 15, 16, 17, 33, 63, 64, 65, 200, 4100, 9000])
-def test_nan_gives_nan_from_every_position(length, dtype, rng):
-    positions = range(length) if length < 70 else [0, 1, 17, length // 2, length - 17, length - 2, length - 1]
-    quiet_with_payload = np.array([0x7FC001FF], np.uint32).view(np.float32).astype(dtype)[0]
-    for position in positions:
-        for nan in (np.nan, -np.nan, quiet_with_payload):
-            x = rng.standard_normal((3, length)).astype(dtype)
-            x[1, position] = nan
-            assert np.isnan(logsumexp(x)).tolist() == [False, True, False]
-
-
-@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 33, 100, 5000, 70_001])
-def test_positive_infinity_stays(length, dtype, rng):
-    for position in (0, length // 2, length - 1):
-        x = rng.standard_normal((3, length)).astype(dtype)
-        x[1, position] = np.inf
-        assert np.isposinf(logsumexp(x)).tolist() == [False, True, False]
-
-
 @pytest.mark.parametrize("length", [2, 15, 16, 17, 33, 100, 5000, 70_001])
 def test_nan_beside_positive_infinity_gives_nan(length, dtype, rng):
     for first, second in ((0, -1), (-1, 0), (0, 1), (length // 2, 0)):
@@ -199,13 +179,6 @@ def test_nan_beside_positive_infinity_gives_nan(length, dtype, rng):
         x[1, first] = np.nan
         x[1, second] = np.inf
         assert np.isnan(logsumexp(x)).tolist() == [False, True, False]
-
-
-@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 33, 100, 5000, 70_001])
-def test_nothing_but_negative_infinity_stays(length, dtype, rng):
-    x = rng.standard_normal((3, length)).astype(dtype)
-    x[1] = -np.inf
-    assert np.isneginf(logsumexp(x)).tolist() == [False, True, False]
 
 
 def test_negative_infinity_takes_no_part(dtype):
@@ -218,26 +191,3 @@ def test_negative_infinity_takes_no_part(dtype):
 def test_length_one_is_exactly_the_scaled_value(value, scale, dtype):
     x = np.array([[value]], dtype)
     np.testing.assert_array_equal(logsumexp(x, scale=scale), (dtype.type(scale) * x)[:, 0])
-
-
-# ---- dtypes ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
-def test_integers_and_booleans_become_float64(kind):
-    x = np.array([[0, 1, 1], [1, 0, 1]], kind)
-    y = logsumexp(x)
-    assert y.dtype == np.float64
-    np.testing.assert_array_equal(y, logsumexp(x.astype(np.float64)))
-
-
-@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
-def test_16_bit_floats_are_the_rounded_float32_result(half, rng):
-    x = (4 * rng.standard_normal((7, 33))).astype(half)
-    expected = logsumexp(x.astype(np.float32)).astype(half)
-    y = logsumexp(x)
-    assert y.dtype == half
-    np.testing.assert_array_equal(y, expected)
-    out = np.zeros(7, half)
-    assert logsumexp(x, out=out) is out
-    np.testing.assert_array_equal(out, expected)

@@ -6,20 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from softmax_cy import (
-    cross_entropy,
-    cross_entropy_and_grad,
-    log_softmax,
-    log_softmax_jacobian,
-    log_softmax_jvp,
-    log_softmax_vjp,
-    logsumexp,
-    softmax,
-    softmax_and_jacobian,
-    softmax_jacobian,
-    softmax_jvp,
-    softmax_vjp,
-)
+from operations import ELEMENTWISE, JACOBIANS, LOSSES, PRODUCTS, as_out, each, parts, taking, written
+from softmax_cy import softmax, softmax_and_jacobian
 
 SHAPE = (37, 29)
 DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "float16", ">f4", "int16")} | {
@@ -27,15 +15,10 @@ DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "float16", ">f
 }
 
 
-FORWARD = [softmax, log_softmax, logsumexp, softmax_and_jacobian]
-PRODUCTS = [softmax_vjp, softmax_jvp, log_softmax_vjp, log_softmax_jvp]
-JACOBIANS = [softmax_jacobian, log_softmax_jacobian]
-LOSSES = [cross_entropy, cross_entropy_and_grad]
-
 # name: function, names of its arguments, names of its options, in `arrays`
 CALLS = {
-    **{f.__name__: (f, ["x"], []) for f in FORWARD},
-    **{f"{f.__name__}, where": (f, ["x"], ["where"]) for f in FORWARD},
+    **{f.__name__: (f, ["x"], []) for f in taking("where")},
+    **{f"{f.__name__}, where": (f, ["x"], ["where"]) for f in taking("where")},
     **{f.__name__: (f, ["x", "y"], []) for f in PRODUCTS},
     **{f.__name__: (f, ["y"], []) for f in JACOBIANS},
     **{f"{f.__name__} of indices": (f, ["x", "index"], []) for f in LOSSES},
@@ -61,15 +44,8 @@ def arrays(dtype, rng):
 def called(name, given, out=None):
     """The results of a call. `out` has an array for each of `written`."""
     function, arguments, named_options = CALLS[name]
-    if out is not None and function is not softmax_and_jacobian:
-        (out,) = out
-    results = function(*(given[key] for key in arguments), **{key: given[key] for key in named_options}, out=out)
-    return results if isinstance(results, tuple) else (results,)
-
-
-def written(name, results):
-    """Those of the results of a call that may be given as `out`."""
-    return results if CALLS[name][0] is softmax_and_jacobian else results[-1:]
+    out = None if out is None else as_out(function, *out)
+    return parts(function(*(given[key] for key in arguments), **{key: given[key] for key in named_options}, out=out))
 
 
 @pytest.fixture
@@ -116,15 +92,15 @@ def test_inputs(name, dtype, mode, offset, mapped, rng):
 def test_out(name, dtype, offset, mapped, rng):
     plain = arrays(dtype, rng)
     expected = called(name, plain)
-    out = tuple(mapped(np.full_like(array, 7), "r+", offset) for array in written(name, expected))
+    out = tuple(mapped(np.full_like(array, 7), "r+", offset) for array in written(CALLS[name][0], expected))
     results = called(name, {key: mapped(array, "r") for key, array in plain.items()}, out)
-    assert all(result is given for result, given in zip(written(name, results), out, strict=True))
+    assert all(result is given for result, given in zip(written(CALLS[name][0], results), out, strict=True))
     same(results, expected)
-    assert [read_back(array) for array in out] == [array.tobytes() for array in written(name, expected)]
+    assert [read_back(array) for array in out] == [array.tobytes() for array in written(CALLS[name][0], expected)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
-@pytest.mark.parametrize("function", [softmax, log_softmax, *PRODUCTS], ids=lambda f: f.__name__)
+@each([*ELEMENTWISE, *PRODUCTS])
 def test_in_place(function, dtype, mapped, rng):
     plain = arrays(dtype, rng)
     others = [plain["y"]] if function in PRODUCTS else []
@@ -146,7 +122,7 @@ def test_outputs_in_place_beside_their_jacobian(dtype, mapped, rng):
 @every_call
 def test_out_read_only(name, mapped, rng):
     plain = arrays("float32", rng)
-    out = tuple(mapped(np.full_like(array, 7), "r") for array in written(name, called(name, plain)))
+    out = tuple(mapped(np.full_like(array, 7), "r") for array in written(CALLS[name][0], called(name, plain)))
     before = [read_back(array) for array in out]
     with pytest.raises(ValueError, match=r"^out(\[0\])? is read-only"):
         called(name, plain, out)
@@ -158,9 +134,9 @@ def test_out_copied_on_write(name, mapped, rng):
     """The result is in memory and the file as it was."""
     plain = arrays("float32", rng)
     expected = called(name, plain)
-    out = tuple(mapped(np.full_like(array, 7), "c") for array in written(name, expected))
+    out = tuple(mapped(np.full_like(array, 7), "c") for array in written(CALLS[name][0], expected))
     before = [read_back(array) for array in out]
     results = called(name, plain, out)
-    assert all(result is given for result, given in zip(written(name, results), out, strict=True))
+    assert all(result is given for result, given in zip(written(CALLS[name][0], results), out, strict=True))
     same(results, expected)
     assert [read_back(array) for array in out] == before

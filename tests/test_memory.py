@@ -14,20 +14,23 @@ import numpy as np
 import pytest
 
 import softmax_cy
-from softmax_cy import (
-    cross_entropy,
-    cross_entropy_and_grad,
-    log_softmax,
-    log_softmax_jacobian,
-    log_softmax_jvp,
-    log_softmax_vjp,
-    logsumexp,
-    softmax,
-    softmax_and_jacobian,
-    softmax_jacobian,
-    softmax_jvp,
-    softmax_vjp,
+from layouts import unaligned
+from operations import (
+    ANY_AXES,
+    ELEMENTWISE,
+    FUNCTIONS,
+    IN_PLACE,
+    LOSSES,
+    MATRICES,
+    PRODUCTS,
+    as_out,
+    each,
+    parts,
+    takes_pair,
+    taking,
+    written,
 )
+from softmax_cy import cross_entropy_and_grad, logsumexp, softmax_and_jacobian
 
 # Bytes for the objects of a call: views, tuples, 0-d results.
 SMALL = 6 * 1024
@@ -41,14 +44,6 @@ FLOATS = DTYPES[:4]
 FEW_DTYPES = ["float32", "float16", ">f8", "int8"]
 
 
-SAME_SHAPE = [softmax, log_softmax]
-ANY_AXES = [*SAME_SHAPE, logsumexp]
-FORWARD = [*ANY_AXES, softmax_and_jacobian]
-PRODUCTS = [softmax_vjp, softmax_jvp, log_softmax_vjp, log_softmax_jvp]
-JACOBIANS = [softmax_jacobian, log_softmax_jacobian, softmax_and_jacobian]
-LOSSES = [cross_entropy, cross_entropy_and_grad]
-
-
 @pytest.fixture(autouse=True)
 def one_thread():
     """Where the CPUs are busy, waiting for a second one takes longer than these calls."""
@@ -60,10 +55,6 @@ def one_thread():
 # ---- the instrument ----------------------------------------------------------------------------------------------
 
 
-def as_tuple(results):
-    return results if isinstance(results, tuple) else (results,)
-
-
 def extra(function, *args, **options):
     """Bytes at the worst moment of a call, beyond those of the arrays that it returns and that were not given."""
     function(*args, **options)
@@ -73,8 +64,8 @@ def extra(function, *args, **options):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    given = [*map(id, as_tuple(options.get("out")))]
-    return peak - sum(result.nbytes for result in as_tuple(results) if id(result) not in given)
+    given = [*map(id, parts(options.get("out")))]
+    return peak - sum(result.nbytes for result in parts(results) if id(result) not in given)
 
 
 def check(limit, function, *args, **options):
@@ -130,27 +121,20 @@ def floats_of(x):
 
 
 OPERATIONS = {
-    **{f.__name__: Operation(f, lambda x, axis: (x,)) for f in FORWARD + JACOBIANS},
+    **{f.__name__: Operation(f, lambda x, axis: (x,)) for f in FUNCTIONS if f not in PRODUCTS + LOSSES},
     **{f.__name__: Operation(f, lambda x, axis: (x, x)) for f in PRODUCTS},
     **{f"{f.__name__} of indices": Operation(f, lambda x, axis: (x, indices_for(x, axis))) for f in LOSSES},
     **{f"{f.__name__} of probabilities": Operation(f, lambda x, axis: (x, floats_of(x))) for f in LOSSES},
 }
-IN_PLACE = [f.__name__ for f in SAME_SHAPE + PRODUCTS] + [name for name in OPERATIONS if "_and_grad" in name]
+OPERATIONS_IN_PLACE = [name for name, operation in OPERATIONS.items() if operation.function in IN_PLACE]
 
 every_operation = pytest.mark.parametrize("name", OPERATIONS)
-every_operation_in_place = pytest.mark.parametrize("name", IN_PLACE)
+every_operation_in_place = pytest.mark.parametrize("name", OPERATIONS_IN_PLACE)
 
 
 def values(shape, dtype):
     """Zeros and, in the second place, a one: exact in every dtype, in range of every sum."""
     return (np.arange(np.prod(shape)) == 1).astype(dtype).reshape(shape)
-
-
-def unaligned(a):
-    memory = np.zeros(a.nbytes + 1, np.uint8)[1:]
-    view = memory.view(a.dtype).reshape(a.shape)
-    view[...] = a
-    return view
 
 
 class Layout(NamedTuple):
@@ -207,12 +191,11 @@ def test_two_threads(name, layout, dtype):
     OPERATIONS[name].check(*laid_out(layout, dtype), num_threads=2)
 
 
-def given_for(name, x, axis):
-    """What an operation returns, to be handed to it as `out`."""
-    operation = OPERATIONS[name]
-    results = operation.function(*operation.arguments(x, axis), axis)
-    given = results[1] if operation.function is cross_entropy_and_grad else results
-    return np.asarray(given) if isinstance(given, np.generic) else given
+def given_for(name, x, axis, lay=np.asarray):
+    """What an operation returns, to be handed to it as `out`, laid in some way."""
+    function, arguments = OPERATIONS[name]
+    results = written(function, function(*arguments(x, axis), axis))
+    return as_out(function, *(lay(np.asarray(result)) for result in results))
 
 
 @pytest.mark.parametrize("dtype", FEW_DTYPES)
@@ -230,9 +213,7 @@ def far_apart(a):
 @every_operation
 def test_a_given_result_that_is_strided_and_unaligned(name, dtype):
     x, axis = laid_out("rows", dtype)
-    given = given_for(name, x, axis)
-    out = tuple(map(far_apart, given)) if isinstance(given, tuple) else far_apart(given)
-    OPERATIONS[name].check(x, axis, out=out)
+    OPERATIONS[name].check(x, axis, out=given_for(name, x, axis, far_apart))
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["outputs", "Jacobian"])
@@ -255,7 +236,7 @@ def test_in_place(name, layout, dtype):
 
 @pytest.mark.parametrize("which", [0, 1], ids=["first", "second"])
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("function", [*PRODUCTS, cross_entropy_and_grad], ids=lambda f: f.__name__)
+@each([*PRODUCTS, cross_entropy_and_grad])
 def test_in_place_of_one_of_two(function, dtype, which):
     """Of cross_entropy_and_grad, probability targets."""
     arrays = [values(SHORT, dtype), values(SHORT, dtype)]
@@ -264,7 +245,7 @@ def test_in_place_of_one_of_two(function, dtype, which):
 
 @pytest.mark.parametrize("axis", [None, (0, 2), (2, 1), ()], ids=str)
 @pytest.mark.parametrize("dtype", FEW_DTYPES)
-@pytest.mark.parametrize("function", ANY_AXES + PRODUCTS, ids=lambda f: f.__name__)
+@each(ANY_AXES)
 def test_several_axes(function, dtype, axis):
     x = values((16, 256, 16), dtype)
     check(SMALL, function, *[x] * (2 if function in PRODUCTS else 1), axis)
@@ -272,7 +253,7 @@ def test_several_axes(function, dtype, axis):
 
 # ---- options -----------------------------------------------------------------------------------------------------
 
-every_forward = pytest.mark.parametrize("function", FORWARD, ids=lambda f: f.__name__)
+every_forward = each(taking("where"))
 
 MASKS = {
     "whole": values(SHORT, bool),
@@ -294,7 +275,7 @@ def test_where(function, mask, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("function", dict.fromkeys(FORWARD + PRODUCTS + JACOBIANS), ids=lambda f: f.__name__)
+@each(taking("scale"))
 def test_scale(function, dtype):
     x = values(SHORT, dtype)
     limit = SMALL + in_16_bits(function, x)
@@ -315,7 +296,7 @@ def test_dtype(function, dtype, asked):
     [("float32", "float64"), ("float64", "float32"), ("float16", "float32"), ("bool", "float32"), (">f8", "bfloat16")],
     ids=" ".join,
 )
-@pytest.mark.parametrize("function", PRODUCTS, ids=lambda f: f.__name__)
+@each(PRODUCTS)
 def test_products_of_different_dtypes(function, dtypes):
     v, y = (values(SHORT, dtype) for dtype in dtypes)
     check(SMALL, function, v, y)
@@ -324,14 +305,14 @@ def test_products_of_different_dtypes(function, dtypes):
 
 @pytest.mark.parametrize("dtypes", [("float32", "float32"), ("float32", "float64")], ids=" ".join)
 @pytest.mark.parametrize("shapes", [(SHORT, SHORT[1:]), ((), SHORT), ((SHORT[0], 1), SHORT)], ids=str)
-@pytest.mark.parametrize("function", PRODUCTS, ids=lambda f: f.__name__)
+@each(PRODUCTS)
 def test_products_that_broadcast(function, shapes, dtypes):
     check(SMALL, function, *map(values, shapes, dtypes))
 
 
 # ---- losses ------------------------------------------------------------------------------------------------------
 
-every_loss = pytest.mark.parametrize("function", LOSSES, ids=lambda f: f.__name__)
+every_loss = each(LOSSES)
 # The sum is the mean but for a factor.
 one_by_one_and_mean = pytest.mark.parametrize("reduction", ["none", "mean"])
 
@@ -415,14 +396,14 @@ def test_one_copy_of_what_out_overlaps_partly(name, dtype):
     check(x.nbytes + SMALL, OPERATIONS[name].function, x, *others, out=out)
 
 
-@pytest.mark.parametrize("function", [logsumexp, *JACOBIANS], ids=lambda f: f.__name__)
+@each([logsumexp, *MATRICES])
 def test_one_copy_of_what_a_result_of_another_shape_overlaps(function):
     x = values(SHORT, "f4")
-    result = as_tuple(function(x))[-1]
+    result = parts(function(x))[-1]
     memory = np.zeros(result.size + x.size, "f4")
     x = memory[-x.size - 1 : -1].reshape(SHORT)
     out = memory[: result.size].reshape(result.shape)
-    check(x.nbytes + SMALL, function, x, out=(None, out) if function is softmax_and_jacobian else out)
+    check(x.nbytes + SMALL, function, x, out=(None, out) if takes_pair(function) else out)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -432,12 +413,11 @@ def test_one_copy_of_what_outputs_overlap_partly_that_come_with_their_jacobian(d
     check(x.nbytes + SMALL + in_16_bits(softmax_and_jacobian, x), softmax_and_jacobian, x, out=(out, None))
 
 
-@pytest.mark.parametrize("function", [*SAME_SHAPE, softmax_and_jacobian], ids=lambda f: f.__name__)
+@each([*ELEMENTWISE, softmax_and_jacobian])
 def test_one_copy_of_a_mask_that_out_overlaps(function):
     result = np.zeros(SHORT, "f4")
     mask = result.view(bool).ravel()[: result.size].reshape(SHORT)
-    out = (result, None) if function is softmax_and_jacobian else result
-    check(mask.nbytes + SMALL, function, values(SHORT, "f4"), where=mask, out=out)
+    check(mask.nbytes + SMALL, function, values(SHORT, "f4"), where=mask, out=as_out(function, result))
 
 
 # ---- behind NumPy's back -----------------------------------------------------------------------------------------
@@ -485,7 +465,7 @@ for name in sys.argv[2:]:
 print(json.dumps(grown))
 """
 
-NAMES = [f.__name__ for f in dict.fromkeys(FORWARD + PRODUCTS + JACOBIANS + LOSSES)]
+NAMES = [f.__name__ for f in FUNCTIONS]
 
 
 @cache

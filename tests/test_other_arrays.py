@@ -12,6 +12,7 @@ import scipy.special
 import xarray
 
 import softmax_cy
+from operations import FUNCTIONS, bits, input_names, parts, taking
 
 rng = np.random.default_rng(20240229)
 X = rng.standard_normal((3, 4))
@@ -26,36 +27,26 @@ ARRAYS = {
     "target": Y,
     "weight": np.ones(4),
 }
-FUNCTIONS = {
-    "softmax": ("x", "where"),
-    "log_softmax": ("x", "where"),
-    "logsumexp": ("x", "where"),
-    "softmax_and_jacobian": ("x", "where"),
-    "softmax_vjp": ("grad", "y"),
-    "softmax_jvp": ("tangent", "y"),
-    "log_softmax_vjp": ("grad", "log_y"),
-    "log_softmax_jvp": ("tangent", "log_y"),
-    "softmax_jacobian": ("y",),
-    "log_softmax_jacobian": ("log_y",),
-    "cross_entropy": ("x", "target", "weight"),
-    "cross_entropy_and_grad": ("x", "target", "weight"),
+# The arguments that are arrays, of each function.
+ARGUMENTS = {
+    function.__name__: [*input_names(function.__name__), *(o for o in ("where", "weight") if function in taking(o))]
+    for function in FUNCTIONS
 }
 every_array_argument = pytest.mark.parametrize(
-    ("name", "argument"), [(name, argument) for name, arguments in FUNCTIONS.items() for argument in arguments]
+    ("name", "argument"), [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
 )
 
 
 def call(name, argument, make):
     """With one argument made into something else."""
-    arguments = {key: ARRAYS[key] for key in FUNCTIONS[name]}
+    arguments = {key: ARRAYS[key] for key in ARGUMENTS[name]}
     return getattr(softmax_cy, name)(**{**arguments, argument: make(arguments[argument])})
 
 
 def assert_same(result, expected):
     """Of one array or two, bits and types."""
-    for one, other in zip(*(part if isinstance(part, tuple) else (part,) for part in (result, expected)), strict=True):
-        assert type(one) is type(other)
-        assert one.tobytes() == other.tobytes()
+    assert list(map(type, parts(result))) == list(map(type, parts(expected)))
+    assert bits(result) == bits(expected)
 
 
 class Counter:

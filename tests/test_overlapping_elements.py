@@ -7,7 +7,8 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 import softmax_cy
-from test_conversions import BOTH, call, every_function, last
+from operations import every_function, takes_pair
+from test_conversions import call, last
 
 
 def view(memory, shape, strides):
@@ -43,18 +44,18 @@ def test_refused_if_and_only_if_two_elements_overlap(shape):
 
 
 @every_function
-def test_refused_by_every_function(name, dtype):
+def test_refused_by_every_function(function, dtype):
     x = np.ones((4, 3), dtype)
-    shape = last(call(name, x)).shape
+    shape = last(call(function, x)).shape
     for strides in ((0,) * len(shape), (dtype.itemsize,) * len(shape)):
         memory = np.full(200, -7, dtype)
         if len(shape) > 1 or not any(strides):
             with pytest.raises(ValueError, match=r"out.* has elements that overlap"):
-                call(name, x, view(memory, shape, strides))
+                call(function, x, view(memory, shape, strides))
         assert (memory == -7).all()
-    if name == BOTH:
+    if takes_pair(function):
         with pytest.raises(ValueError, match=r"out\[0\] has elements that overlap"):
-            softmax_cy.softmax_and_jacobian(x, out=(view(np.zeros(9, dtype), (4, 3), (0, dtype.itemsize)), None))
+            function(x, out=(view(np.zeros(9, dtype), (4, 3), (0, dtype.itemsize)), None))
 
 
 def test_windows_of_millions_are_refused_at_once():

@@ -1,6 +1,7 @@
 """Twins in long double, as plain as their digits allow, and the measure of the distance to them."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -113,10 +114,143 @@ def two_product(a, b):
     return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
+# ---- derivatives -------------------------------------------------------------------------------------------------
+
+
+def softmax_vjp(v, y, axis=-1, *, scale=1.0):
+    """Scale * y * (v - sum(y * v)), whatever y adds up to."""
+    v, y = widened(v), widened(y)
+    return WIDE(scale) * (y * (v - (y * v).sum(axis, keepdims=True)))
+
+
+softmax_jvp = softmax_vjp
+
+
+def log_softmax_vjp(v, log_y, axis=-1, *, scale=1.0):
+    """Scale * (v - exp(log_y) * sum(v))."""
+    v = widened(v)
+    return WIDE(scale) * (v - np.exp(widened(log_y)) * v.sum(axis, keepdims=True))
+
+
+def log_softmax_jvp(v, log_y, axis=-1, *, scale=1.0, mean=False):
+    """Scale * (v - sum(exp(log_y) * v)); or v less its mean, with these weights.
+
+    What log_y lost when it was rounded adds up in the sum of its exponentials: log_y * eps / 2, which would be the
+    largest error by far. They are probabilities, so a mean is what is meant.
+    """
+    v, weights = widened(v), np.exp(widened(log_y))
+    total = (weights * v).sum(axis, keepdims=True)
+    return WIDE(scale) * (v - (total / weights.sum(axis, keepdims=True) if mean else total))
+
+
+def product_terms(name, v, y, axis=-1, *, scale=1.0):
+    """The formulas with every term taken absolutely and every minus a plus: what rounding errors are relative to."""
+    v, y = abs(widened(v)), widened(y)
+    if name == "log_softmax_vjp":
+        return WIDE(scale) * (v + np.exp(y) * v.sum(axis, keepdims=True))
+    if name == "log_softmax_jvp":
+        return WIDE(scale) * (v + (np.exp(y) * v).sum(axis, keepdims=True))
+    return WIDE(scale) * (y * (v + (y * v).sum(axis, keepdims=True)))
+
+
+def widened(array):
+    """In long double."""
+    return np.asarray(array).astype(WIDE)
+
+
 def softmax_jacobian(y):
     """diag(y) - y y', for the last axis."""
-    y = np.asarray(y).astype(WIDE)
+    y = widened(y)
     return y[..., :, None] * np.eye(y.shape[-1], dtype=WIDE) - y[..., :, None] * y[..., None, :]
+
+
+def log_softmax_jacobian(log_y):
+    """I - 1 exp(log_y)', with expm1 on the diagonal, which keeps the digits of a class that is nearly certain."""
+    log_y = widened(log_y)
+    jacobian = np.broadcast_to(-np.exp(log_y)[..., None, :], (*log_y.shape, log_y.shape[-1])).copy()
+    diagonal = np.arange(log_y.shape[-1])
+    jacobian[..., diagonal, diagonal] = -np.expm1(log_y)
+    return jacobian
+
+
+def jacobian_diagonal(x, *, scale=1.0, where=None):
+    """From logits along the last axis: scale * y * (1 - y), where 1 - y of the largest is the sum of the others."""
+    rows, kept, back = as_rows(x, -1, where)
+    scale = as_computed(scale, x)
+    _, e = exponents_and_exponentials(rows, rows.max(axis=-1, keepdims=True), scale)
+    y, not_y = probabilities(rows, e)
+    return back(np.where(kept, scale * y * not_y, 0))
+
+
+def probabilities(rows, e):
+    """From exponentials of which the largest is 1: y and 1 - y, both with all their digits."""
+    rest = sum_without_maximum(rows, e)
+    y = e / (1 + rest)
+    return y, np.where(np.arange(rows.shape[-1]) == rows.argmax(axis=-1)[:, None], rest / (1 + rest), 1 - y)
+
+
+# ---- cross-entropy -----------------------------------------------------------------------------------------------
+
+
+class CrossEntropy(NamedTuple):
+    """What is exact, and the size of the terms that each entry of the gradient is the difference of."""
+
+    loss: np.ndarray
+    grad: np.ndarray
+    terms: np.ndarray
+
+
+def cross_entropy(x, target, axis=-1, *, weight=None, ignore_index=None, label_smoothing=0.0, reduction="mean"):
+    """With coefficients from the target, its weights and what is smoothed, one slice after another."""
+    rows, _, back = as_rows(x, axis, None)
+    count, length = rows.shape
+    target = np.asarray(target)
+    weights = np.ones(length, WIDE) if weight is None else as_computed(weight, x)
+    q, counted, denominator = target.ravel(), np.ones(count, bool), WIDE(count)
+    if target.dtype.kind in "iu":
+        if ignore_index is not None:
+            counted = q != ignore_index
+        denominator = weights[q[counted].astype(int)].sum()
+        q = np.where(np.arange(length) == q[:, None], WIDE(1), 0)
+    else:
+        q, _, _ = as_rows(as_computed(target, x), axis, None)
+    losses, _, grads, terms = losses_of_rows(rows, smoothed(q, weights, label_smoothing))
+    losses, grads = np.where(counted, losses, 0), np.where(counted[:, None], grads, 0)
+
+    factor = 1 / denominator if reduction == "mean" and denominator else WIDE(1)
+    if reduction == "none":
+        loss = losses.reshape(without_axes(np.shape(x), axis))
+    else:
+        loss = np.asarray(losses.sum() * factor if reduction == "sum" or denominator else WIDE(np.nan))
+    return CrossEntropy(loss, back(grads * factor), back(terms * np.abs(factor)))
+
+
+def smoothed(q, weights, smoothing):
+    """The coefficients of the losses of rows of probabilities."""
+    smoothing = WIDE(smoothing)
+    return ((1 - smoothing) * q + (smoothing / q.shape[-1] if q.size else 0)) * weights
+
+
+def losses_of_rows(rows, a):
+    """sum_c a_c * -log p_c with coefficients a, and its gradient p_c * sum(a) - a_c; after each the size of its terms.
+
+    NaN where the largest logit is no number. A class without a coefficient does not count.
+    """
+    if rows.shape[-1] == 0:
+        return np.zeros(len(rows), WIDE), np.zeros(len(rows), WIDE), rows, rows
+    maximum = rows.max(axis=-1, keepdims=True)
+    exponents, e = exponents_and_exponentials(rows, maximum, WIDE(1))
+    p, not_p = probabilities(rows, e)
+    with np.errstate(invalid="ignore"):
+        each = np.where(a == 0, 0, a * (np.log1p(sum_without_maximum(rows, e)) - exponents))
+    sums = a.sum(axis=-1, keepdims=True)
+    # p * sum(a) - a, but 1 - p has its digits where the class is nearly certain.
+    grads = np.where(np.isfinite(maximum), p * (sums - a) - a * not_p, np.nan)
+    losses = np.where(np.isfinite(maximum)[:, 0], each.sum(axis=-1), np.nan)
+    return losses, np.abs(each).sum(axis=-1), grads, p * np.abs(sums) + np.abs(a)
+
+
+# ---- distances ---------------------------------------------------------------------------------------------------
 
 
 def ulps(result, exact, unit=None):
