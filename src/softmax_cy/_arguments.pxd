@@ -9,47 +9,55 @@ from softmax_cy.kernels.table cimport KernelTable
 # cache anyway.
 cdef Py_ssize_t STREAM_ABOVE
 
-cdef object converted(object x, str name)
-cdef ndarray without_class(object array)
-cdef int computed_in(ndarray array, str name) except -1
+cdef ndarray convert_other_array(object x, str name)
+cdef ndarray view_as_ndarray(ndarray array)
+cdef int find_computed_type(ndarray array, str name) except -1
+cdef object find_half_dtype(ndarray array)
+cdef object convert_to_scalar(ndarray result)
 cdef bint is_half(cnp.dtype dtype)
-cdef object half_dtype(ndarray array, int computed)
-cdef ndarray array_for(object out, tuple shape, int computed, object half, str name)
-cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind)
-cdef ndarray result_array(
-    object out, int ndim, const cnp.npy_intp *shape, int computed, object half, str name
-)
-cdef object scalar_of(ndarray result)
-cdef object checked_dtype(object dtype)
-cdef tuple as_dtype(ndarray array, object wanted)
-cdef object mask_like(ndarray mask, ndarray array)
-cdef double real_number(object number, str name) except? -1
-cdef double checked_scale(double value, object scale, int computed) except -1
+cdef object read_dtype(object dtype)
+cdef ndarray broadcast_mask(ndarray mask, ndarray array)
+cdef double read_other_number(object number, str name) except? -1
+cdef double check_scale(double value, object scale, int computed) except -1
 
 
-# A call of the usual kind passes through these: they are inline for it.
+# A call of the usual kind passes through these functions. They are inline for it.
 
-cdef inline object any_array(object x, str name):
-    """`x` as an array of any class. This runs code of `x`."""
-    return x if type(x) is ndarray else converted(x, name)
-
-
-cdef inline ndarray plain(object array):
-    """The array without its class, whose methods could be anything. Another call of any_array could make it stale."""
-    return <ndarray> array if type(array) is ndarray else without_class(array)
+cdef inline ndarray convert_array(object x, str name):
+    """Return `x` as an array of any class. This runs code of `x`."""
+    return <ndarray> x if type(x) is ndarray else convert_other_array(x, name)
 
 
-cdef inline object returned(ndarray result, object out):
-    """What the caller gets for a result_array: `out`, or a scalar where the result has no axes, as from NumPy."""
+cdef inline double read_number(object number, str name) except? -1:
+    """Return a real number. One that is too large becomes infinite. This runs code of `number`."""
+    return <double> number if type(number) is float else read_other_number(number, name)
+
+
+cdef inline ndarray drop_subclass(ndarray array):
+    """Return a view of the array without its class, whose methods could do anything.
+
+    The view must not outlive another call of convert_array, whose code could resize the array.
+    """
+    return array if type(array) is ndarray else view_as_ndarray(array)
+
+
+cdef inline bint rounds_to_half(ndarray array, int computed) noexcept:
+    """Tell whether results for this array, which are computed in this type, are rounded to its 16-bit dtype."""
+    return computed == cnp.NPY_FLOAT and cnp.PyArray_TYPE(array) != computed
+
+
+cdef inline object unwrap_result(ndarray result, object out):
+    """Return what the caller gets: `out` if it was given, a scalar if the result has no axes, as NumPy does."""
     if out is not None:
         return out
-    return result if result.ndim else scalar_of(result)
+    return result if result.ndim else convert_to_scalar(result)
 
 
-cdef inline const KernelTable *kernels_for(int computed) noexcept:
+cdef inline const KernelTable *choose_table(int computed) noexcept:
+    """Return the kernels that compute in this type."""
     return _table.float32_kernels if computed == cnp.NPY_FLOAT else _table.float64_kernels
 
 
-cdef inline double cost(double nanoseconds, Py_ssize_t elements, int computed) noexcept:
-    """Of a call, from that of a float32 element."""
+cdef inline double estimate_time(double nanoseconds, Py_ssize_t elements, int computed) noexcept:
+    """Return the nanoseconds that a call takes on one thread, from those of a float32 element."""
     return nanoseconds * elements * (1 if computed == cnp.NPY_FLOAT else 2)

@@ -1,11 +1,11 @@
-"""What every function of the face does with its arguments and its result.
+"""Each argument by itself: how it is converted, and what is wrong with it. `_call.pyx` says in which order.
 
 Design:
 1. Everything is checked before anything is written.
-2. Arguments are converted first, which may run any code of theirs. Only then are arrays looked at, by their C struct,
-   and from then on no code of theirs is run: it could change what has been checked.
-3. A call of the usual kind (an exact ndarray, native floats, no `out`) runs through the C API of NumPy alone: for a
-   vector of ten elements the way to the kernel costs more than the kernel.
+2. Arguments are converted first, which may run any code of theirs. Only then are arrays looked at, by their C struct.
+   From then on no code of theirs is run, because it could change what has been checked.
+3. A call of the usual kind (an exact ndarray, native floats, no `out`) uses the C API of NumPy alone: for a vector of
+   ten elements the way to the kernel costs more than the kernel.
 4. No array is converted here. Kernels read elements of any kind, block by block, and round 16-bit results themselves.
 """
 
@@ -18,16 +18,13 @@ from libc.math cimport INFINITY
 cimport numpy as cnp
 from numpy cimport ndarray
 
-from softmax_cy._layout cimport overlaps_itself
-from softmax_cy.kernels.table cimport MAX_NDIM
-
 cnp.import_array()
 
 STREAM_ABOVE = _cpu.cache_bytes()
 
 
-cdef object converted(object x, str name):
-    """What any_array makes of anything but an ndarray."""
+cdef ndarray convert_other_array(object x, str name):
+    """Do the work of convert_array for all but an exact ndarray."""
     refuse_what_is_elsewhere(x, name)
     array = np.asanyarray(x)
     if isinstance(array, np.ma.MaskedArray):
@@ -37,24 +34,25 @@ cdef object converted(object x, str name):
 
 
 cdef object refuse_what_is_elsewhere(object x, str name):
-    """Raise for what NumPy would compute or fetch in silence. It is told by its looks: nothing is imported."""
+    """Refuse what NumPy would compute or fetch in silence. The name of its class tells: nothing is imported."""
     cdef str library = str(getattr(type(x), "__module__", "")).partition(".")[0]
     cdef str kind = f"{library}.{type(x).__name__}"
     if library == "cupy":
         raise TypeError(f"{name} is a {kind}, in the memory of a GPU: call cupy.asnumpy({name}) first")
-    # An xarray.DataArray has the method too, and None for what lies in memory.
+    # An xarray.DataArray has the method too, and returns None for what lies in memory.
     if hasattr(type(x), "__dask_graph__") and x.__dask_graph__() is not None:
         raise TypeError(
             f"{name} is a lazy {kind}, all of which would be computed and held in memory: call {name}.compute() first, "
             "or map the function over its blocks (map_blocks), along an axis with one block")
 
 
-cdef ndarray without_class(object array):
+cdef ndarray view_as_ndarray(ndarray array):
+    """Do the work of drop_subclass for all but an exact ndarray."""
     return ndarray.view(array, ndarray)
 
 
-cdef int computed_in(ndarray array, str name) except -1:
-    """The type that results for this array are computed in: NPY_FLOAT or NPY_DOUBLE."""
+cdef int find_computed_type(ndarray array, str name) except -1:
+    """Return the type that results for this array are computed in: NPY_FLOAT or NPY_DOUBLE."""
     cdef int kind = cnp.PyArray_TYPE(array)
     if kind == cnp.NPY_FLOAT or kind == cnp.NPY_DOUBLE:
         return kind
@@ -67,90 +65,34 @@ cdef int computed_in(ndarray array, str name) except -1:
 
 
 cdef bint is_half(cnp.dtype dtype):
-    """Whether results are computed in float32 and rounded to this dtype."""
+    """Tell whether results of this dtype are computed in float32 and rounded."""
     return dtype.kind == c"f" and dtype.itemsize == 2 or dtype.name == "bfloat16"
 
 
-cdef object half_dtype(ndarray array, int computed):
-    """The 16-bit dtype that results for this array are rounded to, or None."""
-    if computed == cnp.NPY_DOUBLE or cnp.PyArray_TYPE(array) == computed:
-        return None
+cdef object find_half_dtype(ndarray array):
+    """Return the 16-bit dtype of this array in the machine's byte order: that of results."""
     return array.dtype.newbyteorder("=")
 
 
-cdef ndarray array_for(object out, tuple shape, int computed, object half, str name):
-    """`out`, found fit for a result, or a new array. `half` is half_dtype."""
-    cdef cnp.npy_intp[MAX_NDIM] lengths
-    cdef int d
-    for d in range(len(shape)):
-        lengths[d] = shape[d]
-    cdef ndarray result = result_array(out, <int> len(shape), lengths, computed, half, name)
-    return result if out is None else out
-
-
-cdef ndarray empty(int ndim, const cnp.npy_intp *shape, int kind):
-    return cnp.PyArray_EMPTY(ndim, <cnp.npy_intp *> shape, kind, 0)
-
-
-cdef ndarray result_array(
-    object out, int ndim, const cnp.npy_intp *shape, int computed, object half, str name
-):
-    """A new array, or `out` without its class, found fit for a result. `half` is half_dtype."""
-    cdef ndarray array
-    if out is None:
-        return empty(ndim, shape, computed) if half is None else np.empty(as_tuple(ndim, shape), half)
-    if not isinstance(out, ndarray):
-        raise TypeError(f"{name} must be a numpy.ndarray, got {type(out).__name__}")
-    array = plain(out)
-    if half is not None or cnp.PyArray_TYPE(array) != computed or not cnp.PyArray_ISNOTSWAPPED(array):
-        dtype = half if half is not None else np.dtype(np.float32 if computed == cnp.NPY_FLOAT else np.float64)
-        if array.dtype != dtype:
-            raise TypeError(f"{name} has dtype {array.dtype}, expected {dtype}")
-    if array.ndim != ndim or not cnp.PyArray_CompareLists(array.shape, shape, ndim):
-        raise ValueError(f"{name} has shape {(<object> array).shape}, expected {as_tuple(ndim, shape)}")
-    if not cnp.PyArray_ISWRITEABLE(array):
-        raise ValueError(f"{name} is read-only")
-    if overlaps_itself(array):
-        raise ValueError(f"{name} has elements that overlap, and only one of the results could be in them")
-    return array
-
-
-cdef object scalar_of(ndarray result):
+cdef object convert_to_scalar(ndarray result):
+    """Return the element of a 0-d array as a NumPy scalar."""
     return cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
 
 
-cdef tuple as_tuple(int ndim, const cnp.npy_intp *shape):
-    return tuple([shape[d] for d in range(ndim)])
-
-
-cdef object checked_dtype(object dtype):
-    """What a caller wants the input to be rounded to first, in the machine's byte order, or None."""
-    if dtype is None:
-        return None
+cdef object read_dtype(object dtype):
+    """Return the dtype that the caller wants x to be rounded to, in the machine's byte order."""
     wanted = np.dtype(dtype).newbyteorder("=")
     if not (is_half(wanted) or wanted in (np.dtype(np.float32), np.dtype(np.float64))):
         raise TypeError(f"dtype is {wanted}: expected float16, bfloat16, float32 or float64")
     return wanted
 
 
-cdef tuple as_dtype(ndarray array, object wanted):
-    """The array, the type to compute in and `half_dtype`, for an array that is rounded to a checked dtype first.
-
-    Kernels round what they read to their own type, so only a 16-bit dtype needs another array.
-    """
-    if is_half(wanted):
-        # Kernels do not warn either, and a warning could run anything.
-        with np.errstate(all="ignore"):
-            return array.astype(wanted, copy=False), cnp.NPY_FLOAT, wanted
-    return array, cnp.NPY_DOUBLE if wanted == np.float64 else cnp.NPY_FLOAT, None
-
-
-cdef object mask_like(ndarray mask, ndarray array):
-    """A mask as a view of the shape of `array`, or None."""
-    if mask is None:
-        return None
-    if mask.dtype != np.bool_:
+cdef ndarray broadcast_mask(ndarray mask, ndarray array):
+    """Return a view of the mask with the shape of the array."""
+    if not cnp.PyTypeNum_ISBOOL(cnp.PyArray_TYPE(mask)):
         raise TypeError(f"where has dtype {mask.dtype}, expected bool")
+    if mask.ndim == array.ndim and cnp.PyArray_CompareLists(mask.shape, array.shape, mask.ndim):
+        return mask
     try:
         return np.broadcast_to(mask, (<object> array).shape)
     except ValueError:
@@ -158,10 +100,8 @@ cdef object mask_like(ndarray mask, ndarray array):
             f"where has shape {(<object> mask).shape}, which does not broadcast to {(<object> array).shape}") from None
 
 
-cdef double real_number(object number, str name) except? -1:
-    """One that is too large is infinite. This runs code of `number`."""
-    if type(number) is float:
-        return number
+cdef double read_other_number(object number, str name) except? -1:
+    """Do the work of read_number for all but an exact float."""
     if type(number) is not int:
         # NumPy would make numbers of complex ones, of strings and of arrays.
         array = np.asarray(number)
@@ -175,8 +115,8 @@ cdef double real_number(object number, str name) except? -1:
         return INFINITY
 
 
-cdef double checked_scale(double value, object scale, int computed) except -1:
-    """The scale, of which `value` is the number, as the kernels see it."""
+cdef double check_scale(double value, object scale, int computed) except -1:
+    """Return `value`, the number that `scale` is, as the kernels see it."""
     if computed == cnp.NPY_FLOAT:
         value = <float> value
     if 0 < value < INFINITY:

@@ -1,2 +1,4 @@
-# Estimated nanoseconds for a float32 element on one thread.
-cdef double SOFTMAX_COST
+from softmax_cy._call cimport Kernels
+from softmax_cy.kernels.table cimport KernelTable
+
+cdef Kernels find_softmax_kernels(const KernelTable *table) noexcept

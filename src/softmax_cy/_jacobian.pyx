@@ -11,22 +11,16 @@ cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport (
     STREAM_ABOVE,
-    any_array,
-    as_dtype,
-    checked_dtype,
-    checked_scale,
-    computed_in,
-    cost,
-    empty,
-    half_dtype,
-    kernels_for,
-    mask_like,
-    plain,
-    real_number,
-    result_array,
-    returned,
+    check_scale,
+    choose_table,
+    convert_array,
+    drop_subclass,
+    estimate_time,
+    read_number,
+    unwrap_result,
 )
-from softmax_cy._forward cimport SOFTMAX_COST
+from softmax_cy._call cimport Call, FindKernels, call_on_logits, make_result, read_x, separate
+from softmax_cy._forward cimport find_softmax_kernels
 from softmax_cy._slices cimport run_slices
 from softmax_cy.kernels.table cimport Elements, JacobianKernel, JacobianRows, KernelTable
 
@@ -34,6 +28,18 @@ cnp.import_array()
 
 # Estimated nanoseconds for a float32 entry on one thread.
 cdef double JACOBIAN_COST = 0.08
+
+
+# An operation is known by the function that finds its kernel.
+ctypedef JacobianKernel (*FindKernel)(const KernelTable *table) noexcept
+
+
+cdef JacobianKernel find_jacobian_kernel(const KernelTable *table) noexcept:
+    return table.jacobian
+
+
+cdef JacobianKernel find_log_jacobian_kernel(const KernelTable *table) noexcept:
+    return table.log_jacobian
 
 
 cdef struct JacobianWork:
@@ -46,117 +52,135 @@ cdef struct JacobianWork:
     _layout.Outer outer
 
 
-cdef void jacobian_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    """Items are the rows of all matrices, so that one large matrix can be shared out too."""
+cdef void compute_rows(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """Be a task whose items are the rows of all matrices, so that threads can share one large matrix too."""
     cdef const JacobianWork *work = <const JacobianWork *> context
     cdef JacobianRows rows = work.rows
     cdef Py_ssize_t n = work.rows.length
     cdef Py_ssize_t matrix = begin // n, last = (end + n - 1) // n, i
-    cdef _layout.Run run
+    cdef _layout.Series series
     while matrix < last:
-        _layout.run_at(&work.outer, matrix, last, &run)
-        for i in range(run.count):
-            rows.y = work.rows.y + run.offset[0] + i * run.stride[0]
-            rows.out = work.rows.out + run.offset[1] + i * run.stride[1]
+        _layout.find_series(&work.outer, matrix, last, &series)
+        for i in range(series.count):
+            rows.y = work.rows.y + series.offset[0] + i * series.stride[0]
+            rows.out = work.rows.out + series.offset[1] + i * series.stride[1]
             if rows.x != NULL:
-                rows.x = work.rows.x + run.offset[2] + i * run.stride[2]
+                rows.x = work.rows.x + series.offset[2] + i * series.stride[2]
             if rows.keep != NULL:
-                rows.keep = work.rows.keep + run.offset[3] + i * run.stride[3]
+                rows.keep = work.rows.keep + series.offset[3] + i * series.stride[3]
             rows.first = max(0, begin - matrix * n)
             rows.last = min(n, end - matrix * n)
             work.kernel(&rows)
             matrix += 1
 
 
-cdef int jacobian_into(
-    JacobianKernel kernel, ndarray y, ndarray out, ndarray x, ndarray keep, int axis, double scale, int computed,
-    int threads,
+cdef int run_jacobian(
+    const Call *call, FindKernel find_kernel, ndarray y, ndarray x, ndarray mask, ndarray out
 ) except -1:
-    """y with at least one axis, out with one more; x and keep with the shape of y, or None. No overlap with out."""
+    """Compute the Jacobian of each slice of y, which has an axis at least; `out` has one more.
+
+    x is None, or it holds the logits that y was computed from. No operand may overlap `out`.
+    """
     cdef JacobianWork work
-    cdef uint64_t axes = <uint64_t> 1 << axis
     if cnp.PyArray_SIZE(out) == 0:
         return 0
-    work.kernel = kernel
-    work.rows.scale = scale
+    work.kernel = find_kernel(choose_table(call.computed))
+    work.rows.scale = call.scale
     work.rows.y = cnp.PyArray_BYTES(y)
     work.rows.out = cnp.PyArray_BYTES(out)
     work.rows.x = NULL if x is None else cnp.PyArray_BYTES(x)
-    work.rows.keep = NULL if keep is None else cnp.PyArray_BYTES(keep)
-    work.rows.length = y.shape[axis]
+    work.rows.keep = NULL if mask is None else cnp.PyArray_BYTES(mask)
+    work.rows.length = _layout.measure_slice(y, call.axes)
     work.rows.y_elements = &work.y_elements
     work.rows.out_elements = &work.out_elements
     work.rows.x_elements = &work.x_elements
     work.rows.keep_elements = &work.keep_elements
-    _layout.slice_elements(&work.y_elements, y, axes)
-    _layout.slice_elements(&work.out_elements, out, <uint64_t> 1 << (out.ndim - 1))
+    _layout.describe_elements(&work.y_elements, y, call.axes)
+    _layout.describe_elements(&work.out_elements, out, <uint64_t> 1 << (out.ndim - 1))
     if x is not None:
-        _layout.slice_elements(&work.x_elements, x, axes)
-    if keep is not None:
-        _layout.slice_elements(&work.keep_elements, keep, axes)
+        _layout.describe_elements(&work.x_elements, x, call.axes)
+    if mask is not None:
+        _layout.describe_elements(&work.keep_elements, mask, call.axes)
     work.rows.out_next = out.strides[out.ndim - 2]
     work.rows.stream = cnp.PyArray_NBYTES(out) > STREAM_ABOVE
-    _layout.outer_axes(&work.outer, y, out, x, keep, axes)
+    _layout.describe_outer(&work.outer, y, out, x, mask, call.axes)
     _threads.run(
-        jacobian_task, &work, work.outer.count * work.rows.length, threads,
-        cost(JACOBIAN_COST, cnp.PyArray_SIZE(out), computed))
+        compute_rows, &work, work.outer.count * work.rows.length, call.threads,
+        estimate_time(JACOBIAN_COST, cnp.PyArray_SIZE(out), call.computed))
     return 0
 
 
-cdef ndarray matrices(object out, str out_name, ndarray y, int axis, int computed, object half, str name):
-    """`out`, or a new array, for the Jacobian of each slice."""
+cdef ndarray make_matrices(const Call *call, ndarray x, str x_name, object out, str out_name):
+    """Return `out`, or a new array, for the Jacobian of each slice of x."""
     cdef cnp.npy_intp[_layout.MAX_NDIM] shape
     cdef int ndim = 0, d
-    if y.ndim == _layout.MAX_NDIM:
-        raise ValueError(f"{name} has {y.ndim} axes, and the result would have more than NumPy allows")
-    for d in range(y.ndim):
-        if d != axis:
-            shape[ndim] = y.shape[d]
+    if x.ndim == _layout.MAX_NDIM:
+        raise ValueError(f"{x_name} has {x.ndim} axes, and the result would have more than NumPy allows")
+    for d in range(x.ndim):
+        if not _layout.has_axis(call.axes, d):
+            shape[ndim] = x.shape[d]
             ndim += 1
-    shape[ndim] = shape[ndim + 1] = y.shape[axis] if y.ndim else 1
-    return result_array(out, max(y.ndim, 1) + 1, shape, computed, half, out_name)
+    shape[ndim] = shape[ndim + 1] = _layout.measure_slice(x, call.axes)
+    return make_result(call, x, out, ndim + 2, shape, out_name)
 
 
-cdef object jacobian(bint of_log, object y, str name, object axis, object scale, object out, object num_threads):
-    cdef int threads = _threads.requested_threads(num_threads)
-    cdef object given = any_array(y, name)
-    cdef object plain_axis = _layout.plain_axis(axis)
-    cdef double factor = <double> scale if type(scale) is float else real_number(scale, "scale")
-    cdef ndarray outputs = plain(given)
-    cdef int computed = computed_in(outputs, name)
-    cdef int index = _layout.slice_axis(plain_axis, outputs.ndim)
-    cdef const KernelTable *kernels = kernels_for(computed)
-    cdef JacobianKernel kernel = kernels.log_jacobian if of_log else kernels.jacobian
-    cdef object half = half_dtype(outputs, computed)
-    cdef ndarray result = matrices(out, "out", outputs, index, computed, half, name)
-    factor = checked_scale(factor, scale, computed)
+cdef object make_jacobians(
+    FindKernel find_kernel, object y, str name, object axis, object scale, object out, object num_threads
+):
+    """Call an operation that makes matrices of the outputs y."""
+    cdef Call call
+    cdef ndarray outputs, result
+    call.threads = _threads.read_threads(num_threads)
+    outputs = convert_array(y, name)
+    axis = _layout.read_axis(axis)
+    call.scale = read_number(scale, "scale")
+    # From here on no code of the caller runs.
+    outputs = drop_subclass(outputs)
+    read_x(&call, outputs, name, axis)
+    result = make_matrices(&call, outputs, name, out, "out")
+    call.scale = check_scale(call.scale, scale, call.computed)
+    if out is not None:
+        outputs = separate(outputs, result, False)
     if outputs.ndim == 0:
         outputs = outputs.reshape(1)
-    if out is not None and _layout.may_overlap(outputs, result):
-        outputs = outputs.copy()
-    jacobian_into(kernel, outputs, result, None, None, index, factor, computed, threads)
-    return returned(result, out)
+    run_jacobian(&call, find_kernel, outputs, None, None, result)
+    return unwrap_result(result, out)
+
+
+cdef object make_softmax_and_jacobian(
+    const Call *call, FindKernels find_kernels, ndarray x, ndarray mask, object outs
+):
+    """Finish a call with two results: softmax, and its Jacobian."""
+    cdef ndarray y, exact_y, matrices
+    y_out, matrices_out = outs
+    y = make_result(call, x, y_out, x.ndim, x.shape, "out[0]")
+    matrices = make_matrices(call, x, "x", matrices_out, "out[1]")
+    if y_out is not None or matrices_out is not None:
+        if have_common_element(y, matrices):
+            raise ValueError("out[0] and out[1] overlap")
+        # The logits are still needed once y is written, unless that is by way of another array.
+        for result in (matrices,) if call.half else (y, matrices):
+            x = separate(x, result, False)
+            mask = None if mask is None else separate(mask, result, False)
+    # 16-bit results are rounded once: the matrix does not follow from the rounded y.
+    exact_y = cnp.PyArray_EMPTY(y.ndim, y.shape, call.computed, 0) if call.half else y
+    run_slices(call, find_kernels, x, None, mask, exact_y)
+    if y.ndim == 0:
+        x = x.reshape(1)
+        mask = None if mask is None else mask.reshape(1)
+    run_jacobian(call, find_jacobian_kernel, exact_y if y.ndim else exact_y.reshape(1), x, mask, matrices)
+    if call.half:
+        with np.errstate(all="ignore"):
+            y[...] = exact_y
+    return unwrap_result(y, y_out), unwrap_result(matrices, matrices_out)
 
 
 cdef bint have_common_element(ndarray a, ndarray b):
-    """Also true where that would be too hard to find out."""
+    """Tell whether two arrays have an element in common. True also where that would be too hard to find out."""
     try:
         return np.shares_memory(a, b, max_work=1000)
     except np.exceptions.TooHardError:
         return True
-
-
-cdef object described(object out):
-    return f"a tuple of {len(out)}" if isinstance(out, tuple) else type(out).__name__
-
-
-cdef object pair_of(object out):
-    """`out` of a function with two results."""
-    if out is None:
-        return None, None
-    if not isinstance(out, tuple) or len(out) != 2:
-        raise TypeError(f"out must be a tuple of two arrays, got {described(out)}")
-    return tuple(out)
 
 
 def softmax_jacobian(y, axis=-1, *, scale=1.0, out=None, num_threads=None):
@@ -167,20 +191,21 @@ def softmax_jacobian(y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     Parameters
     ----------
     y : array_like, shape (..., n, ...)
-        What `softmax` returned. dtypes as for `softmax`.
+        What `softmax` returned. The dtype may be any of those of `softmax`.
     axis : int, optional
-        The axis that `softmax` was taken along. The last by default.
+        The axis that `softmax` was taken along. The default is the last one.
     scale : float, optional
-        Positive and finite: the derivative is with respect to x in softmax(scale * x).
+        The derivative is with respect to x in softmax(scale * x). The scale must be positive and finite.
     out : ndarray, shape (..., n, n), dtype of the result, optional
-        Where to write the result.
+        The result is written here.
     num_threads : int, optional
-        At most so many threads, at least 1. By default what `get_num_threads` returns.
+        The call uses at most this many threads. It must be at least 1; the default is what `get_num_threads` returns.
 
     Returns
     -------
     ndarray, shape (..., n, n)
-        `out` if that was given. The axes of `y` other than `axis` come first, in their order; then i, then j.
+        This is `out` if that was given. The axes of `y` other than `axis` come first, in their order. Then comes i,
+        then j.
 
     Raises
     ------
@@ -195,8 +220,8 @@ def softmax_jacobian(y, axis=-1, *, scale=1.0, out=None, num_threads=None):
 
     Notes
     -----
-    Off the diagonal each entry is correctly rounded from `y`; on it, :math:`y_i - y_i^2` is rounded once. The matrix is
-    symmetric, and its rows add up to zero but for rounding.
+    Off the diagonal each entry is correctly rounded from `y`. On the diagonal :math:`y_i - y_i^2` is rounded once. The
+    matrix is symmetric, and its rows add up to zero but for rounding.
 
     References
     ----------
@@ -210,7 +235,7 @@ def softmax_jacobian(y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     array([[ 0.1875, -0.1875],
            [-0.1875,  0.1875]])
     """
-    return jacobian(False, y, "y", axis, scale, out, num_threads)
+    return make_jacobians(find_jacobian_kernel, y, "y", axis, scale, out, num_threads)
 
 
 def log_softmax_jacobian(log_y, axis=-1, *, scale=1.0, out=None, num_threads=None):
@@ -221,20 +246,21 @@ def log_softmax_jacobian(log_y, axis=-1, *, scale=1.0, out=None, num_threads=Non
     Parameters
     ----------
     log_y : array_like, shape (..., n, ...)
-        What `log_softmax` returned. dtypes as for `softmax`.
+        What `log_softmax` returned. The dtype may be any of those of `softmax`.
     axis : int, optional
-        The axis that `log_softmax` was taken along. The last by default.
+        The axis that `log_softmax` was taken along. The default is the last one.
     scale : float, optional
-        Positive and finite: the derivative is with respect to x in log_softmax(scale * x).
+        The derivative is with respect to x in log_softmax(scale * x). The scale must be positive and finite.
     out : ndarray, shape (..., n, n), dtype of the result, optional
-        Where to write the result.
+        The result is written here.
     num_threads : int, optional
-        At most so many threads, at least 1. By default what `get_num_threads` returns.
+        The call uses at most this many threads. It must be at least 1; the default is what `get_num_threads` returns.
 
     Returns
     -------
     ndarray, shape (..., n, n)
-        `out` if that was given. The axes of `log_y` other than `axis` come first, in their order; then i, then j.
+        This is `out` if that was given. The axes of `log_y` other than `axis` come first, in their order. Then comes i,
+        then j.
 
     Raises
     ------
@@ -249,7 +275,7 @@ def log_softmax_jacobian(log_y, axis=-1, *, scale=1.0, out=None, num_threads=Non
 
     Notes
     -----
-    All rows are the same but for the diagonal, where 1 - y_i keeps its digits when log_y_i is next to 0.
+    All rows are the same but for the diagonal. There 1 - y_i keeps its digits when log_y_i is next to 0.
 
     References
     ----------
@@ -263,7 +289,7 @@ def log_softmax_jacobian(log_y, axis=-1, *, scale=1.0, out=None, num_threads=Non
     array([[ 0.75, -0.75],
            [-0.25,  0.25]])
     """
-    return jacobian(True, log_y, "log_y", axis, scale, out, num_threads)
+    return make_jacobians(find_log_jacobian_kernel, log_y, "log_y", axis, scale, out, num_threads)
 
 
 def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_threads=None):
@@ -275,28 +301,29 @@ def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=N
     Parameters
     ----------
     x, scale, where, dtype, num_threads
-        As for `softmax`. The derivative is with respect to x in softmax(scale * x).
+        These are the same as for `softmax`. The derivative is with respect to x in softmax(scale * x).
     axis : int, optional
-        The axis along which the results add up to one. The last by default.
+        The axis along which the results add up to one. The default is the last one.
     out : tuple of two ndarrays, optional
-        Where to write the results; either may be None. The first may be `x` itself.
+        The results are written here. Either may be None. The first may be `x` itself.
 
     Returns
     -------
     y : ndarray, same shape as `x`
         What `softmax` returns.
     jacobian : ndarray, shape (..., n, n)
-        What `softmax_jacobian` returns for `y`, but with 1 - y_i from the other classes on the diagonal.
+        What `softmax_jacobian` returns for `y`, except that 1 - y_i on the diagonal comes from the other classes.
 
     Raises
     ------
     numpy.exceptions.AxisError, TypeError, ValueError
-        As `softmax` and `softmax_jacobian`; and if `out` is not a tuple of two, or the two overlap.
+        These are the same as from `softmax` and `softmax_jacobian`. They also come if `out` is not a tuple of two
+        arrays, or if the two overlap.
 
     Notes
     -----
-    Where one class is nearly certain, its entry on the diagonal is tiny, and from `y` alone nothing of it is left: the
-    digits of 1 - y_i are not in y_i. Here they come from the sum of the other exponentials.
+    Where one class is nearly certain, its entry on the diagonal is tiny, and nothing of it can be had from `y` alone:
+    the digits of 1 - y_i are not in y_i. Here they come from the sum of the other exponentials.
 
     References
     ----------
@@ -314,46 +341,5 @@ def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=N
     array([[ 0.00000000e+00, -4.24835426e-18],
            [-4.24835426e-18,  4.24835426e-18]])
     """
-    cdef int threads = _threads.requested_threads(num_threads)
-    cdef object given = any_array(x, "x")
-    cdef object keep = None if where is None else any_array(where, "where")
-    cdef object plain_axis = _layout.plain_axis(axis)
-    cdef object wanted = None if dtype is None else checked_dtype(dtype)
-    cdef double factor = <double> scale if type(scale) is float else real_number(scale, "scale")
-    cdef tuple outs = pair_of(out)
-    cdef ndarray array = plain(given)
-    cdef int computed = computed_in(array, "x")
-    cdef object half = half_dtype(array, computed)
-    cdef int index = _layout.slice_axis(plain_axis, array.ndim)
-    cdef uint64_t axes = <uint64_t> 1 << index
-    cdef ndarray mask = None if keep is None else mask_like(plain(keep), array)
-    cdef const KernelTable *kernels
-    cdef ndarray y, exact_y, result
-    if wanted is not None:
-        array, computed, half = as_dtype(array, wanted)
-    factor = checked_scale(factor, scale, computed)
-    kernels = kernels_for(computed)
-    y_out, jacobian_out = outs
-    y = result_array(y_out, array.ndim, cnp.PyArray_DIMS(array), computed, half, "out[0]")
-    result = matrices(jacobian_out, "out[1]", array, index, computed, half, "x")
-    if out is not None:
-        if have_common_element(y, result):
-            raise ValueError("out[0] and out[1] overlap")
-        # The logits are still needed once y is written, unless that is by way of another array.
-        if half is None and _layout.may_overlap(array, y) or _layout.may_overlap(array, result):
-            array = array.copy()
-        if mask is not None and (half is None and _layout.may_overlap(mask, y) or _layout.may_overlap(mask, result)):
-            mask = mask.copy()
-    # 16-bit results are rounded once: the matrix does not follow from the rounded y.
-    shape = (<object> array).shape
-    exact_y = y if half is None else empty(array.ndim, cnp.PyArray_DIMS(array), computed)
-    run_slices(kernels.softmax, SOFTMAX_COST, array, exact_y, axes, factor, None, mask, computed, threads, NULL)
-    if array.ndim == 0:
-        array = array.reshape(1)
-        exact_y = exact_y.reshape(1)
-        mask = None if mask is None else mask.reshape(1)
-    jacobian_into(kernels.jacobian, exact_y, result, array, mask, index, factor, computed, threads)
-    if half is not None:
-        with np.errstate(all="ignore"):
-            y[...] = exact_y.reshape(shape)
-    return returned(y, y_out), returned(result, jacobian_out)
+    return call_on_logits(
+        make_softmax_and_jacobian, find_softmax_kernels, x, axis, scale, where, dtype, False, 2, out, num_threads)

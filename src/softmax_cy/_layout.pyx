@@ -1,8 +1,9 @@
-"""Array and axes to slices: which addresses belong together, without copying an element.
+"""Arrays and axes become slices: this module finds which addresses belong together, and copies no element.
 
-A call has up to OPERANDS arrays whose axes correspond. Those that the operation works along make a slice: `Elements`
-says how its elements lie. `Outer` holds the others: a flat index counts the slices, `run_at` finds where one lies and
-how many follow it at one stride. That is all a thread needs to take any part of the work.
+A call has up to OPERANDS arrays whose axes correspond. The axes that the operation works along make a slice: `Elements`
+says how the elements of a slice lie. `Outer` holds the remaining axes. A flat index counts the slices: `find_series`
+finds where a slice lies, and how many slices follow it at one stride. That is all a thread needs to take any part of
+the work.
 """
 
 import operator
@@ -32,12 +33,12 @@ from softmax_cy.kernels.kinds cimport (
 cnp.import_array()
 
 
-# The default: the interpreter has one such integer, so most calls can be told by it.
+# The default. The interpreter has only one integer -1, so comparing identities recognises most calls.
 cdef object LAST = -1
 
 
-cdef object plain_axis(object axis):
-    """An axis as an int. This runs code of `axis`."""
+cdef object read_axis(object axis):
+    """Return an axis as an int. This runs code of `axis`."""
     if type(axis) is int:
         return axis
     try:
@@ -48,20 +49,19 @@ cdef object plain_axis(object axis):
     raise TypeError(f"axis must be an integer, got {axis!r}")
 
 
-cdef object plain_axes(object axis):
-    """What slice_axes takes, of ints alone. This runs code of `axis`."""
+cdef object read_axes(object axis):
+    """Return what resolve_axes takes: an int, a tuple of ints or None. This runs code of `axis`."""
     if axis is None or type(axis) is int:
         return axis
     try:
-        return tuple([plain_axis(one) for one in axis]) if isinstance(axis, tuple) else plain_axis(axis)
+        return tuple([read_axis(one) for one in axis]) if isinstance(axis, tuple) else read_axis(axis)
     except TypeError:
         raise TypeError(f"axis must be an integer, a tuple of integers or None, got {axis!r}") from None
 
 
-cdef int slice_axis(object axis, int ndim) except -1:
-    """One axis, counted from the front. A 0-d array counts as one element along one axis."""
+cdef int resolve_axis(object axis, int ndim) except -1:
+    """Return an axis from read_axis, counted from the front. A 0-d array counts as one element along one axis."""
     cdef Py_ssize_t index
-    axis = plain_axis(axis)
     try:
         index = axis
     except OverflowError:
@@ -71,38 +71,35 @@ cdef int slice_axis(object axis, int ndim) except -1:
     return <int> (index + max(ndim, 1) if index < 0 else index)
 
 
-cdef uint64_t slice_axes(object axis, int ndim) except? 0xFFFFFFFFFFFFFFFF:
-    """The axes that make a slice: an int's, a tuple's, or all of them for None, as from plain_axes."""
+cdef uint64_t resolve_axes(object axis, int ndim) except? 0xFFFFFFFFFFFFFFFF:
+    """Return the set of axes that make a slice, for an axis from read_axis or axes from read_axes."""
     cdef uint64_t axes = 0, bit
     if axis is LAST and ndim > 0:
         return <uint64_t> 1 << (ndim - 1)
     if axis is None:
         return (<uint64_t> 1 << (max(ndim, 1) - 1) << 1) - 1
     if not isinstance(axis, tuple):
-        return <uint64_t> 1 << slice_axis(axis, ndim)
+        return <uint64_t> 1 << resolve_axis(axis, ndim)
     for one in axis:
-        bit = <uint64_t> 1 << slice_axis(one, ndim)
+        bit = <uint64_t> 1 << resolve_axis(one, ndim)
         if axes & bit:
             raise ValueError(f"duplicate axis in {axis}")
         axes |= bit
     return axes
 
 
-cdef inline bint belongs(uint64_t axes, int d) noexcept nogil:
-    return axes >> d & 1
-
-
-cdef Py_ssize_t slice_length(ndarray array, uint64_t axes) noexcept:
+cdef Py_ssize_t measure_slice(ndarray array, uint64_t axes) noexcept:
+    """Return the number of elements of a slice."""
     cdef Py_ssize_t length = 1
     cdef int d
     for d in range(array.ndim):
-        if belongs(axes, d):
+        if has_axis(axes, d):
             length *= array.shape[d]
     return length
 
 
-cdef int element_kind(ndarray array) noexcept:
-    """Of an array whose dtype was found to be a supported one."""
+cdef int find_kind(ndarray array) noexcept:
+    """Return the kind of the elements of an array whose dtype is known to be supported."""
     cdef int type_ = cnp.PyArray_TYPE(array)
     cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(array)
     cdef int kind
@@ -123,14 +120,14 @@ cdef int element_kind(ndarray array) noexcept:
     return kind if cnp.PyArray_ISNOTSWAPPED(array) else kind + KIND_SWAPPED
 
 
-cdef void slice_elements(Elements *elements, ndarray array, uint64_t axes) noexcept:
-    """What the elements of a slice are, and how they lie."""
+cdef void describe_elements(Elements *elements, ndarray array, uint64_t axes) noexcept:
+    """Say what the elements of a slice are, and how they lie."""
     cdef int d, last = -1
     cdef Py_ssize_t length
-    elements.kind = element_kind(array)
+    elements.kind = find_kind(array)
     for d in range(array.ndim):
         length = array.shape[d]
-        if not belongs(axes, d) or length == 1:
+        if not has_axis(axes, d) or length == 1:
             continue
         if last >= 0 and elements.strides[last] == length * array.strides[d]:
             elements.shape[last] *= length
@@ -145,18 +142,18 @@ cdef void slice_elements(Elements *elements, ndarray array, uint64_t axes) noexc
     elements.ndim = last + 1
 
 
-cdef inline Py_ssize_t outer_stride(ndarray array, int ndim, int d, int rank) noexcept:
-    """Of axis d, which is number `rank` of those that are not a slice's."""
+cdef inline Py_ssize_t find_outer_stride(ndarray array, int ndim, int d, int rank) noexcept:
+    """Return the stride of axis d, which is number `rank` of the axes outside the slices."""
     return 0 if array is None else array.strides[d if array.ndim == ndim else rank]
 
 
-cdef void outer_axes(
+cdef void describe_outer(
     Outer *outer, ndarray first, ndarray second, ndarray third, ndarray fourth, uint64_t axes
 ) noexcept:
-    """All axes of `first` but those of a slice, in order, and the axes of the others that correspond to them.
+    """Collect the axes of `first` outside a slice, in order, and the corresponding axes of the other operands.
 
-    An operand with as many axes as `first` has them in the same places. Another has those without the slice's in front:
-    what has one element a slice, or a Jacobian. The last two may be None.
+    An operand with as many axes as `first` has them in the same places. In any other operand (one with one element a
+    slice, or a Jacobian) the axes outside the slices come first. The last two operands may be None.
     """
     cdef int d, operand, rank = 0, last
     cdef bint merge
@@ -165,7 +162,7 @@ cdef void outer_axes(
     outer.ndim = 0
     outer.count = 1
     for d in range(first.ndim):
-        if belongs(axes, d):
+        if has_axis(axes, d):
             continue
         length = first.shape[d]
         rank += 1
@@ -173,9 +170,9 @@ cdef void outer_axes(
         if length == 1:
             continue
         stride[0] = first.strides[d]
-        stride[1] = outer_stride(second, first.ndim, d, rank - 1)
-        stride[2] = outer_stride(third, first.ndim, d, rank - 1)
-        stride[3] = outer_stride(fourth, first.ndim, d, rank - 1)
+        stride[1] = find_outer_stride(second, first.ndim, d, rank - 1)
+        stride[2] = find_outer_stride(third, first.ndim, d, rank - 1)
+        stride[3] = find_outer_stride(fourth, first.ndim, d, rank - 1)
         last = outer.ndim - 1
         merge = last >= 0
         for operand in range(OPERANDS):
@@ -195,15 +192,15 @@ cdef void outer_axes(
             outer.strides[operand][0] = 0
 
 
-cdef void run_at(const Outer *outer, Py_ssize_t begin, Py_ssize_t end, Run *run) noexcept nogil:
-    """The run that slice `begin` starts, at most up to slice `end`."""
+cdef void find_series(const Outer *outer, Py_ssize_t begin, Py_ssize_t end, Series *series) noexcept nogil:
+    """Find the series that slice `begin` starts. It ends before slice `end` at the latest."""
     cdef int last = outer.ndim - 1
     cdef int d, operand
     cdef Py_ssize_t rest = begin, position
     for operand in range(OPERANDS):
-        run.offset[operand] = 0
-        run.stride[operand] = outer.strides[operand][last]
-    run.count = end - begin
+        series.offset[operand] = 0
+        series.stride[operand] = outer.strides[operand][last]
+    series.count = end - begin
     for d in range(last, -1, -1):
         if d == 0:
             position = rest
@@ -211,20 +208,20 @@ cdef void run_at(const Outer *outer, Py_ssize_t begin, Py_ssize_t end, Run *run)
             position = rest % outer.shape[d]
             rest = rest // outer.shape[d]
         for operand in range(OPERANDS):
-            run.offset[operand] += position * outer.strides[operand][d]
-        if d == last and run.count > outer.shape[d] - position:
-            run.count = outer.shape[d] - position
+            series.offset[operand] += position * outer.strides[operand][d]
+        if d == last and series.count > outer.shape[d] - position:
+            series.count = outer.shape[d] - position
 
 
 cdef bint overlaps_itself(ndarray array) except -1:
-    """Whether two elements have a byte in common."""
+    """Tell whether two elements of the array have a byte in common."""
     cdef Py_ssize_t[MAX_NDIM] lengths, strides
     cdef Py_ssize_t itemsize = cnp.PyArray_ITEMSIZE(array), extent = itemsize, stride
     cdef int ndim = 0, d, place
     cdef bint nested = True
     if cnp.PyArray_IS_C_CONTIGUOUS(array) or cnp.PyArray_IS_F_CONTIGUOUS(array):
         return False
-    # The axes, those of the smallest steps first.
+    # Sort the axes by their strides: a larger one may step over all that the smaller ones reach.
     for d in range(array.ndim):
         if array.shape[d] == 1:
             continue
@@ -244,7 +241,7 @@ cdef bint overlaps_itself(ndarray array) except -1:
         return False
     if extent < cnp.PyArray_NBYTES(array):
         return True
-    # Nobody has such an array, and a list of all its elements is the shortest way to an answer.
+    # Such arrays are so rare that the shortest code will do: it lists the offsets of all elements.
     offsets = np.zeros(1, np.intp)
     for d in range(ndim):
         offsets = np.add.outer(offsets, strides[d] * np.arange(lengths[d])).ravel()
@@ -252,8 +249,8 @@ cdef bint overlaps_itself(ndarray array) except -1:
     return bool((np.diff(offsets) < itemsize).any())
 
 
-cdef void bounds(ndarray array, char **begin, char **end) noexcept:
-    """The addresses that an array's elements lie between."""
+cdef void find_bounds(ndarray array, char **begin, char **end) noexcept:
+    """Find the addresses that the elements of an array lie between."""
     cdef int d
     begin[0] = end[0] = cnp.PyArray_BYTES(array)
     for d in range(array.ndim):
@@ -268,18 +265,21 @@ cdef void bounds(ndarray array, char **begin, char **end) noexcept:
 
 
 cdef bint may_overlap(ndarray x, ndarray out) noexcept:
-    """Whether the two lie in the same stretch of memory."""
+    """Tell whether the memory from first to last element of one array meets that of the other."""
     cdef char *x_begin
     cdef char *x_end
     cdef char *out_begin
     cdef char *out_end
-    bounds(x, &x_begin, &x_end)
-    bounds(out, &out_begin, &out_end)
+    find_bounds(x, &x_begin, &x_end)
+    find_bounds(out, &out_begin, &out_end)
     return x_begin < out_end and out_begin < x_end
 
 
 cdef bint overlap_partly(ndarray x, ndarray out) noexcept:
-    """Whether writing to `out` could change an element of `x` that is still to be read."""
+    """Tell whether the two overlap without being the same elements at the same strides.
+
+    Only then can writing an element of `out` change an element of `x` that has not been read yet.
+    """
     cdef int d
     if not may_overlap(x, out):
         return False

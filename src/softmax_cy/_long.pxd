@@ -1,6 +1,6 @@
 from softmax_cy.kernels.table cimport CrossEntropySlices, LongKernel, Slices
 
-cdef bint pays(Py_ssize_t length, double nanoseconds, int threads) noexcept nogil
-cdef bint run_long(const LongKernel *kernel, const Slices *slices, double nanoseconds, int threads) noexcept nogil
-cdef bint run_long_loss(
+cdef bint is_worth_sharing(Py_ssize_t length, double nanoseconds, int threads) noexcept nogil
+cdef bint share_slice(const LongKernel *kernel, const Slices *slices, double nanoseconds, int threads) noexcept nogil
+cdef bint share_loss(
     const LongKernel *kernel, const CrossEntropySlices *losses, double nanoseconds, int threads) noexcept nogil

@@ -1,7 +1,7 @@
-"""One slice over several threads: passes that share it, and what they tell each other.
+"""Several threads compute one slice, in passes that share it and tell each other what they found.
 
-Where the passes of one thread would keep the exponentials, those of logarithms compute them again: it pays from two
-threads on.
+One thread by itself would keep the exponentials between its passes. The shared passes of logarithms compute them again,
+which pays from two threads on.
 """
 
 from libc.stdlib cimport free, malloc
@@ -12,7 +12,7 @@ from softmax_cy.kernels.table cimport BlockSum, CrossEntropySlices, LongKernel, 
 
 
 cdef enum:
-    PASSES = 3              # as a rule: a pass takes such a part of the time
+    PASSES = 3              # as a rule: each takes such a part of the time
     WORTH_SHARING = 4096    # elements
 
 
@@ -21,25 +21,26 @@ cdef struct PassWork:
     const LongSlice *long_
 
 
-cdef void pass_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+cdef void compute_blocks(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """Be a task whose items are the blocks of one slice."""
     cdef const PassWork *work = <const PassWork *> context
     work.pass_(work.long_, begin, end)
 
 
-cdef bint pays(Py_ssize_t length, double nanoseconds, int threads) noexcept nogil:
-    """Whether a slice that one thread would take about `nanoseconds` for is worth several."""
-    return _threads.worthwhile(threads, length // WORTH_SHARING, nanoseconds / PASSES) > 1
+cdef bint is_worth_sharing(Py_ssize_t length, double nanoseconds, int threads) noexcept nogil:
+    """Tell whether several threads pay for a slice that one thread would compute in about `nanoseconds`."""
+    return _threads.limit_to_worthwhile(threads, length // WORTH_SHARING, nanoseconds / PASSES) > 1
 
 
-cdef bint run_long(const LongKernel *kernel, const Slices *slices, double nanoseconds, int threads) noexcept nogil:
-    """One slice, of `nanoseconds` for one thread. False: it is left to the kernel for slices."""
+cdef bint share_slice(const LongKernel *kernel, const Slices *slices, double nanoseconds, int threads) noexcept nogil:
+    """Compute one slice that would take one thread about `nanoseconds`. False leaves it to the kernel for slices."""
     return run_passes(kernel, slices, NULL, slices.length, nanoseconds, threads)
 
 
-cdef bint run_long_loss(
+cdef bint share_loss(
     const LongKernel *kernel, const CrossEntropySlices *losses, double nanoseconds, int threads
 ) noexcept nogil:
-    """The same with a loss."""
+    """Do the same for one slice and its loss."""
     return run_passes(kernel, NULL, losses, losses.length, nanoseconds, threads)
 
 
@@ -47,8 +48,10 @@ cdef bint run_passes(
     const LongKernel *kernel, const Slices *slices, const CrossEntropySlices *losses, Py_ssize_t length,
     double nanoseconds, int threads,
 ) noexcept nogil:
+    """Run one pass after the other until the kernel has no next one. False: nothing is written."""
     cdef LongSlice long_
     cdef PassWork work
+    cdef Py_ssize_t blocks
     memset(&long_, 0, sizeof(LongSlice))
     long_.slices = slices
     long_.losses = losses
@@ -59,7 +62,8 @@ cdef bint run_passes(
     work.long_ = &long_
     work.pass_ = kernel.next_pass(&long_)
     while work.pass_ != NULL:
-        _threads.share_out(pass_task, &work, (length + long_.block - 1) // long_.block, threads, nanoseconds / PASSES)
+        blocks = (length + long_.block - 1) // long_.block
+        _threads.share_out(compute_blocks, &work, blocks, threads, nanoseconds / PASSES)
         work.pass_ = kernel.next_pass(&long_)
     free(long_.sums)
     return not long_.refused

@@ -1,12 +1,10 @@
-"""cross_entropy and cross_entropy_and_grad: from the logits and the targets, with no array between.
+"""cross_entropy and cross_entropy_and_grad: losses from the logits and the targets, with no array between.
 
 Design:
-1. Everything is checked, each index too, before anything is written. A kernel checks the indices once more as it uses
-   them: another thread may write the target meanwhile.
+1. Everything is checked, each index too, before anything is written. A kernel checks an index once more as it uses it,
+   because another thread may write the target meanwhile.
 2. Losses that are not asked for one by one are added as they come, a chunk of slices at a time. The chunks depend on
    the shape alone, so the sum does not depend on the threads.
-3. What an argument runs of its own while it is converted (`__array__`, `__index__`) may resize any array. So all are
-   converted before the first shape is looked at.
 """
 
 import operator
@@ -17,23 +15,23 @@ from libc.math cimport NAN, fabs
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
+cimport cython
 cimport numpy as cnp
 from numpy cimport ndarray
 
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport (
-    any_array,
-    array_for,
-    computed_in,
-    cost,
-    half_dtype,
-    kernels_for,
-    plain,
-    real_number,
-    returned,
+    choose_table,
+    convert_array,
+    drop_subclass,
+    estimate_time,
+    find_computed_type,
+    read_number,
+    unwrap_result,
 )
-from softmax_cy._long cimport pays, run_long_loss
+from softmax_cy._call cimport Call, make_result, read_x, separate
+from softmax_cy._long cimport is_worth_sharing, share_loss
 from softmax_cy.kernels.kinds cimport KIND_FLOAT32, KIND_FLOAT64, KIND_SWAPPED, KIND_UINT64, integer_at, real_at
 from softmax_cy.kernels.table cimport CrossEntropyKernel, CrossEntropySlices, Elements, LongKernel
 
@@ -53,9 +51,9 @@ cdef tuple REDUCTIONS = ("mean", "sum", "none")
 
 cdef struct CrossEntropyWork:
     CrossEntropyKernel kernel
-    const LongKernel *long_         # NULL: no slice is shared
-    int threads                     # that share each slice
-    double nanoseconds              # of each slice
+    const LongKernel *shared        # NULL: each slice is computed by one thread
+    int threads                     # that share a slice
+    double nanoseconds              # that a slice takes one thread
     CrossEntropySlices slices       # of the first slice
     _layout.Outer outer
     Elements x_elements
@@ -69,15 +67,16 @@ cdef struct CrossEntropyWork:
 
 
 cdef struct Sum:
-    # Neumaier's: what rounding takes from the sum is added by itself.
+    # Neumaier's sum: what rounding takes from it is added by itself.
     double sum_
     double lost
 
 
 cdef inline void add(Sum *total, double term) noexcept nogil:
+    """Add a term to a sum."""
     cdef double sum_ = total.sum_ + term
     if sum_ - sum_ == 0:
-        # Where it is infinite or NaN, so is the result.
+        # Where the sum is infinite or NaN, so is the result, and nothing is lost.
         if fabs(total.sum_) >= fabs(term):
             total.lost += (total.sum_ - sum_) + term
         else:
@@ -85,39 +84,39 @@ cdef inline void add(Sum *total, double term) noexcept nogil:
     total.sum_ = sum_
 
 
-cdef void losses_into(const CrossEntropyWork *work, Py_ssize_t begin, Py_ssize_t end, char *losses) noexcept nogil:
-    """The slices of a range. Their losses side by side, or where the caller wants them if `losses` is NULL."""
+cdef void compute_losses(const CrossEntropyWork *work, Py_ssize_t begin, Py_ssize_t end, char *losses) noexcept nogil:
+    """Compute the slices of a range. If `losses` is NULL, their losses go where the caller wants them."""
     cdef CrossEntropySlices slices = work.slices
     cdef Py_ssize_t first = begin
-    cdef _layout.Run run
+    cdef _layout.Series series
     while begin < end:
-        _layout.run_at(&work.outer, begin, end, &run)
-        slices.x = work.slices.x + run.offset[0]
-        slices.target = work.slices.target + run.offset[1]
-        slices.x_next = run.stride[0]
-        slices.target_next = run.stride[1]
+        _layout.find_series(&work.outer, begin, end, &series)
+        slices.x = work.slices.x + series.offset[0]
+        slices.target = work.slices.target + series.offset[1]
+        slices.x_next = series.stride[0]
+        slices.target_next = series.stride[1]
         if losses != NULL:
             slices.loss_next = sizeof(float) if work.single else sizeof(double)
             slices.loss = losses + (begin - first) * slices.loss_next
         else:
-            slices.loss = work.slices.loss + run.offset[2]
-            slices.loss_next = run.stride[2]
+            slices.loss = work.slices.loss + series.offset[2]
+            slices.loss_next = series.stride[2]
         if slices.grad != NULL:
-            slices.grad = work.slices.grad + run.offset[3]
-            slices.grad_next = run.stride[3]
-        slices.count = run.count
-        if work.long_ != NULL:
-            # One by one, whatever the strides.
+            slices.grad = work.slices.grad + series.offset[3]
+            slices.grad_next = series.stride[3]
+        slices.count = series.count
+        if work.shared != NULL:
+            # Slices that threads share are computed one by one.
             slices.count = 1
-            if not run_long_loss(work.long_, &slices, work.nanoseconds, work.threads):
+            if not share_loss(work.shared, &slices, work.nanoseconds, work.threads):
                 work.kernel(&slices)
         else:
             work.kernel(&slices)
         begin += slices.count
 
 
-cdef void cross_entropy_task(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    """Items are chunks."""
+cdef void compute_chunks(const void *context, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """Be a task whose items are chunks of slices."""
     cdef const CrossEntropyWork *work = <const CrossEntropyWork *> context
     cdef double[MOST_IN_CHUNK] losses
     cdef Py_ssize_t chunk, first, count, i
@@ -126,185 +125,228 @@ cdef void cross_entropy_task(const void *context, Py_ssize_t begin, Py_ssize_t e
         first = chunk * work.in_chunk
         count = min(work.in_chunk, work.outer.count - first)
         if work.one_by_one:
-            losses_into(work, first, first + count, NULL)
+            compute_losses(work, first, first + count, NULL)
             continue
-        losses_into(work, first, first + count, <char *> losses)
+        compute_losses(work, first, first + count, <char *> losses)
         total.sum_ = total.lost = 0
         for i in range(count):
             add(&total, (<float *> losses)[i] if work.single else losses[i])
         work.sums[chunk] = total.sum_ + total.lost
 
 
-cdef inline double weight_at(const CrossEntropyWork *work, Py_ssize_t class_) noexcept nogil:
-    """As the kernel sees it."""
+cdef inline double read_weight(const CrossEntropyWork *work, Py_ssize_t class_) noexcept nogil:
+    """Return the weight of a class as the kernel sees it."""
     cdef double weight = real_at(
         work.slices.weight + class_ * work.weight_elements.strides[0], work.weight_elements.kind)
     return <float> weight if work.single else weight
 
 
-cdef double sum_of_weights(const CrossEntropyWork *work) noexcept nogil:
+cdef double add_weights(const CrossEntropyWork *work) noexcept nogil:
+    """Return the sum of the weights of all classes."""
     cdef Sum total
     cdef Py_ssize_t class_
     if work.slices.weight == NULL:
         return work.slices.length
     total.sum_ = total.lost = 0
     for class_ in range(work.slices.length):
-        add(&total, weight_at(work, class_))
+        add(&total, read_weight(work, class_))
     return total.sum_ + total.lost
 
 
 cdef struct Count:
     Py_ssize_t wrong        # the first slice whose index is out of range, or -1
-    int64_t index           # of it
-    Sum weight              # of the targets that are not ignored
+    int64_t index           # of that slice
+    Sum weight              # of all targets that are not ignored
 
 
 cdef Count check_indices(const CrossEntropyWork *work) noexcept nogil:
+    """Look at the index of each slice, up to the first that is out of range, and add their weights."""
     cdef const CrossEntropySlices *slices = &work.slices
     cdef Py_ssize_t begin = 0, i
-    cdef _layout.Run run
+    cdef _layout.Series series
     cdef int64_t index
     cdef Count count
     count.wrong = -1
     count.weight.sum_ = count.weight.lost = 0
     while begin < work.outer.count:
-        _layout.run_at(&work.outer, begin, work.outer.count, &run)
-        for i in range(run.count):
-            index = integer_at(slices.target + run.offset[1] + i * run.stride[1], slices.index_kind)
+        _layout.find_series(&work.outer, begin, work.outer.count, &series)
+        for i in range(series.count):
+            index = integer_at(slices.target + series.offset[1] + i * series.stride[1], slices.index_kind)
             if slices.any_ignored and index == slices.ignored:
                 continue
             if not 0 <= index < slices.length:
                 count.wrong = begin + i
                 count.index = index
                 return count
-            add(&count.weight, 1 if slices.weight == NULL else weight_at(work, index))
-        begin += run.count
+            add(&count.weight, 1 if slices.weight == NULL else read_weight(work, index))
+        begin += series.count
     return count
 
 
+@cython.final
 cdef class Problem:
-    """The arguments, checked."""
-    cdef ndarray logits, labels     # with at least one axis
-    cdef ndarray weights            # one a class, or None
+    """The arguments of one call, checked."""
+
+    cdef Call call
+    cdef ndarray x, target          # with an axis at least
+    cdef ndarray weight             # one number a class, or None
     cdef tuple shape, batch         # of the logits as given, and without the axis of the classes
-    cdef object half                # half_dtype
-    cdef int computed, index, threads
-    cdef uint64_t axes
     cdef bint of_indices, any_ignored
-    cdef int64_t ignored            # integer_at of it
+    cdef int64_t ignored            # as integer_at reads it
     cdef double smoothing
     cdef str reduction
-    cdef object out                 # as given
-    cdef object out_array           # not of a subclass
+    cdef object out                 # without its class
 
-    def __init__(self, x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads):
-        x = any_array(x, "x")
-        target = any_array(target, "target")
-        weight = None if weight is None else any_array(weight, "weight")
-        axis = _layout.plain_axis(axis)
-        ignored = converted_index(ignore_index)
-        if reduction not in REDUCTIONS:
-            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-        self.reduction = REDUCTIONS[REDUCTIONS.index(reduction)]
-        self.smoothing = checked_smoothing(label_smoothing)
-        self.threads = _threads.requested_threads(num_threads)
-        # From here on no code of the caller runs.
-        self.logits = plain(x)
-        self.labels = plain(target)
-        self.out = out
-        self.out_array = plain(out) if isinstance(out, ndarray) else out
-        self.computed = computed_in(self.logits, "x")
-        self.half = half_dtype(self.logits, self.computed)
-        self.index = _layout.slice_axis(axis, self.logits.ndim)
-        self.axes = <uint64_t> 1 << self.index
-        self.shape = (<object> self.logits).shape
-        self.batch = self.shape[:self.index] + self.shape[self.index + 1:]
-        self.of_indices = self.labels.dtype.kind in "iu"
+    cdef int read_target(self) except -1:
+        """Look at the target: whether it holds indices or probabilities, and its shape."""
+        cdef ndarray target = drop_subclass(self.target)
+        self.target = target
+        self.of_indices = target.dtype.kind in "iu"
         if not self.of_indices:
-            if self.labels.dtype.kind == "b":
+            if target.dtype.kind == "b":
                 raise TypeError("target has dtype bool: expected an integer or floating type")
-            computed_in(self.labels, "target")
-        expected = self.batch if self.of_indices else self.shape
-        if (<object> self.labels).shape != expected:
+            find_computed_type(target, "target")
+        if (<object> target).shape != (self.batch if self.of_indices else self.shape):
             raise ValueError(
-                f"target has shape {(<object> self.labels).shape} and dtype {self.labels.dtype}, expected integers of "
-                f"shape {self.batch} for class indices or floats of shape {self.shape} for probabilities")
-        if self.logits.ndim == 0:
-            self.logits = self.logits.reshape(1)
-            self.labels = self.labels if self.of_indices else self.labels.reshape(1)
-        if weight is not None:
-            self.weights = checked_weights(weight, self.logits.shape[self.index])
-        if ignored is not None:
-            if not self.of_indices:
-                raise ValueError("ignore_index applies to class indices, and target holds probabilities")
-            least = 0 if self.of_uint64() else -2**63
-            self.any_ignored = least <= ignored < least + 2**64
-            self.ignored = <int64_t> <uint64_t> (ignored % 2**64)
+                f"target has shape {(<object> target).shape} and dtype {target.dtype}, expected integers of shape "
+                f"{self.batch} for class indices or floats of shape {self.shape} for probabilities")
+        return 0
 
-    cdef bint of_uint64(self) noexcept:
-        """Whether a negative integer_at is that of an index too large for an int64."""
-        return _layout.element_kind(self.labels) & ~KIND_SWAPPED == KIND_UINT64
+    cdef int read_weight(self) except -1:
+        """Look at the weights of the classes."""
+        self.weight = drop_subclass(self.weight)
+        find_computed_type(self.weight, "weight")
+        expected = (self.count_classes(),)
+        if (<object> self.weight).shape != expected:
+            raise ValueError(f"weight has shape {(<object> self.weight).shape}, expected {expected}")
+        return 0
 
-    cdef ndarray array(self, tuple shape, bint is_out):
-        """For a result of this shape, which `out` is for or not."""
-        half = self.half
-        return array_for(self.out_array if is_out else None, shape, self.computed, half, "out")
+    cdef int read_ignored(self, object ignored) except -1:
+        """Look at the index that is ignored."""
+        if not self.of_indices:
+            raise ValueError("ignore_index applies to class indices, and target holds probabilities")
+        least = 0 if self.is_of_uint64() else -2**63
+        self.any_ignored = least <= ignored < least + 2**64
+        self.ignored = <int64_t> <uint64_t> (ignored % 2**64)
+        return 0
+
+    cdef Py_ssize_t count_classes(self) noexcept:
+        """Return the length of a slice."""
+        return _layout.measure_slice(self.x, self.call.axes)
+
+    cdef bint is_of_uint64(self) noexcept:
+        """Tell whether a negative number from integer_at is an index too large for an int64."""
+        return _layout.find_kind(self.target) & ~KIND_SWAPPED == KIND_UINT64
+
+    cdef ndarray make_array(self, tuple shape, object out):
+        """Return `out`, or a new array, for a result of this shape."""
+        cdef cnp.npy_intp[_layout.MAX_NDIM] lengths
+        for d, length in enumerate(shape):
+            lengths[d] = length
+        return make_result(&self.call, self.x, out, <int> len(shape), lengths, "out")
 
     cdef void describe(self, CrossEntropyWork *work):
-        """All of the work but where the results go."""
-        work.kernel = kernels_for(self.computed).cross_entropy
-        work.single = self.computed == cnp.NPY_FLOAT
+        """Fill in all of the work but where the results go."""
+        work.kernel = choose_table(self.call.computed).cross_entropy
+        work.single = self.call.computed == cnp.NPY_FLOAT
         work.one_by_one = self.reduction == "none"
-        work.slices.x = cnp.PyArray_BYTES(self.logits)
-        work.slices.target = cnp.PyArray_BYTES(self.labels)
-        work.slices.weight = NULL if self.weights is None else cnp.PyArray_BYTES(self.weights)
+        work.slices.x = cnp.PyArray_BYTES(self.x)
+        work.slices.target = cnp.PyArray_BYTES(self.target)
+        work.slices.weight = NULL if self.weight is None else cnp.PyArray_BYTES(self.weight)
         work.slices.loss = work.slices.grad = NULL
-        work.slices.length = self.logits.shape[self.index]
+        work.slices.length = self.count_classes()
         work.slices.x_elements = &work.x_elements
         work.slices.weight_elements = &work.weight_elements
         work.slices.target_elements = NULL if self.of_indices else &work.target_elements
-        work.slices.index_kind = _layout.element_kind(self.labels)
+        work.slices.index_kind = _layout.find_kind(self.target)
         work.slices.grad_elements = &work.grad_elements
         work.slices.smoothing = self.smoothing
         work.slices.grad_factor = 1
         work.slices.any_ignored = self.any_ignored
         work.slices.ignored = self.ignored
-        _layout.slice_elements(&work.x_elements, self.logits, self.axes)
+        _layout.describe_elements(&work.x_elements, self.x, self.call.axes)
         if not self.of_indices:
-            _layout.slice_elements(&work.target_elements, self.labels, self.axes)
-        if self.weights is not None:
-            _layout.slice_elements(&work.weight_elements, self.weights, 1)
-        work.slices.weight_sum = sum_of_weights(work)
-        _layout.outer_axes(&work.outer, self.logits, self.labels, None, None, self.axes)
+            _layout.describe_elements(&work.target_elements, self.target, self.call.axes)
+        if self.weight is not None:
+            _layout.describe_elements(&work.weight_elements, self.weight, 1)
+        work.slices.weight_sum = add_weights(work)
+        _layout.describe_outer(&work.outer, self.x, self.target, None, None, self.call.axes)
 
-    cdef object index_error(self, Py_ssize_t slice_, int64_t index):
-        """For this index of this slice."""
+    cdef object make_index_error(self, Py_ssize_t slice_, int64_t index):
+        """Return the error that names this index of this slice."""
         position = np.unravel_index(slice_, self.batch) if self.batch else ()
         at = f"[{', '.join(map(str, position))}]" if position else ""
         cdef object true_index = index
-        if self.of_uint64():
+        if self.is_of_uint64():
             true_index = <uint64_t> index
-        return ValueError(f"target{at} is {true_index}, expected 0 <= target < {self.logits.shape[self.index]}")
+        return ValueError(f"target{at} is {true_index}, expected 0 <= target < {self.count_classes()}")
 
-    cdef bint separate_from(self, ndarray result) except -1:
-        """Copy what writing to the result would destroy; whether there was anything."""
-        cdef bint any_copied = False
-        if _layout.overlap_partly(self.logits, result):
-            self.logits = self.logits.copy()
-            any_copied = True
-        if _layout.may_overlap(self.labels, result) if self.of_indices else _layout.overlap_partly(self.labels, result):
-            self.labels = self.labels.copy()
-            any_copied = True
-        if self.weights is not None and _layout.may_overlap(self.weights, result):
-            self.weights = self.weights.copy()
-            any_copied = True
-        return any_copied
+    cdef int separate_operands(self, ndarray result) except -1:
+        """Copy each operand that would change, while it is still needed, as the result is written."""
+        self.x = separate(self.x, result, True)
+        self.target = separate(self.target, result, not self.of_indices)
+        if self.weight is not None:
+            self.weight = separate(self.weight, result, False)
+        return 0
 
 
-cdef object cross_entropies(bint with_grad, Problem problem):
-    """The loss, or the loss and the gradient."""
+cdef Problem read_problem(
+    object x, object target, object axis, object weight, object ignore_index, object label_smoothing, object reduction,
+    object out, object num_threads,
+):
+    """Return the arguments of a call, converted and then checked."""
+    cdef Problem problem = Problem.__new__(Problem)
+    problem.x = convert_array(x, "x")
+    problem.target = convert_array(target, "target")
+    if weight is not None:
+        problem.weight = convert_array(weight, "weight")
+    axis = _layout.read_axis(axis)
+    ignored = None if ignore_index is None else read_index(ignore_index)
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    problem.reduction = REDUCTIONS[REDUCTIONS.index(reduction)]
+    problem.smoothing = read_smoothing(label_smoothing)
+    problem.call.threads = _threads.read_threads(num_threads)
+    # From here on no code of the caller runs.
+    problem.out = drop_subclass(<ndarray> out) if isinstance(out, ndarray) else out
+    problem.x = drop_subclass(problem.x)
+    read_x(&problem.call, problem.x, "x", axis)
+    problem.shape = (<object> problem.x).shape
+    problem.batch = tuple([
+        problem.shape[d] for d in range(problem.x.ndim) if not _layout.has_axis(problem.call.axes, d)])
+    problem.read_target()
+    if problem.x.ndim == 0:
+        problem.x = problem.x.reshape(1)
+        if not problem.of_indices:
+            problem.target = problem.target.reshape(1)
+    if problem.weight is not None:
+        problem.read_weight()
+    if ignored is not None:
+        problem.read_ignored(ignored)
+    return problem
+
+
+cdef object read_index(object ignore_index):
+    """Return the index that is ignored as an int. This runs code of `ignore_index`."""
+    try:
+        return operator.index(ignore_index)
+    except TypeError:
+        raise TypeError(f"ignore_index must be an integer or None, got {ignore_index!r}") from None
+
+
+cdef double read_smoothing(object label_smoothing) except -1:
+    """Return the smoothing as a number between 0 and 1. This runs code of `label_smoothing`."""
+    cdef double value = read_number(label_smoothing, "label_smoothing")
+    if not 0 <= value <= 1:
+        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing!r}")
+    return value
+
+
+cdef object compute_problem(bint with_grad, Problem problem, object out):
+    """Return the loss, or the loss and the gradient, which `out` is for then."""
     cdef CrossEntropyWork work
-    cdef ndarray grads = None, grads_ = None, losses, sums
+    cdef Call call = problem.call
+    cdef ndarray grads = None, grads_ = None, losses, losses_, sums
     cdef double[FEW_CHUNKS] few_sums
     cdef Py_ssize_t chunks
     cdef Sum total
@@ -315,30 +357,31 @@ cdef object cross_entropies(bint with_grad, Problem problem):
     if problem.of_indices:
         count = check_indices(&work)
         if count.wrong >= 0:
-            raise problem.index_error(count.wrong, count.index)
+            raise problem.make_index_error(count.wrong, count.index)
         divisor = count.weight.sum_ + count.weight.lost
     if with_grad:
-        grads = problem.array(problem.shape, True)
+        grads = problem.make_array(problem.shape, problem.out)
         grads_ = grads if grads.ndim else grads.reshape(1)
-    losses = problem.array(problem.batch if work.one_by_one else (), not with_grad)
+    losses = problem.make_array(problem.batch if work.one_by_one else (), None if with_grad else problem.out)
 
-    if problem.separate_from(grads_ if with_grad else losses):
+    if out is not None:
+        problem.separate_operands(grads_ if with_grad else losses)
         problem.describe(&work)
     if with_grad:
         work.slices.grad = cnp.PyArray_BYTES(grads_)
-        _layout.slice_elements(&work.grad_elements, grads_, problem.axes)
+        _layout.describe_elements(&work.grad_elements, grads_, call.axes)
     if problem.reduction == "mean":
         work.slices.grad_factor = 1 / divisor if divisor != 0 else NAN
+    losses_ = None
+    work.slices.loss_kind = KIND_FLOAT32 if work.single else KIND_FLOAT64
     if work.one_by_one:
+        losses_ = losses
         work.slices.loss = cnp.PyArray_BYTES(losses)
-        work.slices.loss_kind = _layout.element_kind(losses)
-    else:
-        work.slices.loss_kind = KIND_FLOAT32 if work.single else KIND_FLOAT64
-    _layout.outer_axes(
-        &work.outer, problem.logits, problem.labels, losses if work.one_by_one else None, grads_, problem.axes)
+        work.slices.loss_kind = _layout.find_kind(losses)
+    _layout.describe_outer(&work.outer, problem.x, problem.target, losses_, grads_, call.axes)
 
     if work.slices.length == 0:
-        # Nothing to lose: the losses are 0, and there is no gradient.
+        # Nothing can be lost: the losses are 0, and there is no gradient.
         work.outer.count = 0
         if work.one_by_one:
             losses.fill(0)
@@ -348,28 +391,28 @@ cdef object cross_entropies(bint with_grad, Problem problem):
     if chunks > FEW_CHUNKS and not work.one_by_one:
         sums = np.empty(chunks, np.float64)
         work.sums = <double *> cnp.PyArray_DATA(sums)
-    nanoseconds = cost(CROSS_ENTROPY_COST, cnp.PyArray_SIZE(problem.logits), problem.computed)
-    work.long_ = NULL
-    work.threads = problem.threads
+    nanoseconds = estimate_time(CROSS_ENTROPY_COST, cnp.PyArray_SIZE(problem.x), call.computed)
+    work.shared = NULL
+    work.threads = call.threads
     work.nanoseconds = nanoseconds / max(1, work.outer.count)
-    if work.outer.count < work.threads and pays(work.slices.length, work.nanoseconds, work.threads):
-        work.long_ = &kernels_for(problem.computed).long_cross_entropy
+    if work.outer.count < work.threads and is_worth_sharing(work.slices.length, work.nanoseconds, work.threads):
+        work.shared = &choose_table(call.computed).long_cross_entropy
         with nogil:
-            cross_entropy_task(&work, 0, chunks)
+            compute_chunks(&work, 0, chunks)
     else:
-        _threads.run(cross_entropy_task, &work, chunks, problem.threads, nanoseconds)
+        _threads.run(compute_chunks, &work, chunks, call.threads, nanoseconds)
     if not work.one_by_one:
         total.sum_ = total.lost = 0
         for chunk in range(chunks):
             add(&total, work.sums[chunk])
         put(losses, (total.sum_ + total.lost) * work.slices.grad_factor)
     if with_grad:
-        return returned(losses, None), returned(grads, problem.out)
-    return returned(losses, problem.out)
+        return unwrap_result(losses, None), unwrap_result(grads, out)
+    return unwrap_result(losses, out)
 
 
 cdef int put(ndarray result, double value) except -1:
-    """The value in a 0-d result, by way of the computed type; too large a value is an infinity."""
+    """Write a value into a 0-d result, rounded to the computed type first. Too large a value becomes an infinity."""
     cdef float single_value = <float> value
     if cnp.PyArray_TYPE(result) == cnp.NPY_DOUBLE:
         memcpy(cnp.PyArray_DATA(result), &value, sizeof(double))
@@ -379,30 +422,6 @@ cdef int put(ndarray result, double value) except -1:
         with np.errstate(over="ignore"):
             result[...] = np.float32(single_value)
     return 0
-
-
-cdef object converted_index(object ignore_index):
-    if ignore_index is None:
-        return None
-    try:
-        return operator.index(ignore_index)
-    except TypeError:
-        raise TypeError(f"ignore_index must be an integer or None, got {ignore_index!r}") from None
-
-
-cdef ndarray checked_weights(object weight, Py_ssize_t classes):
-    cdef ndarray weights = plain(weight)
-    computed_in(weights, "weight")
-    if (<object> weights).shape != (classes,):
-        raise ValueError(f"weight has shape {(<object> weights).shape}, expected {(classes,)}")
-    return weights
-
-
-cdef double checked_smoothing(object label_smoothing) except -1:
-    cdef double value = real_number(label_smoothing, "label_smoothing")
-    if not 0 <= value <= 1:
-        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing!r}")
-    return value
 
 
 def cross_entropy(
@@ -416,31 +435,31 @@ def cross_entropy(
     Parameters
     ----------
     x : array_like, shape (..., n, ...)
-        Logits. dtypes as for `softmax`.
+        The logits. The dtype may be any of those of `softmax`.
     target : array_like
-        Class indices, of any integer dtype and the shape of `x` without `axis`: q is 1 there and 0 elsewhere. Or the
-        probabilities q themselves, floating and of the shape of `x`.
+        Either class indices, of any integer dtype and the shape of `x` without `axis`: q is 1 there and 0 elsewhere.
+        Or the probabilities q themselves, of a floating dtype and the shape of `x`.
     axis : int, optional
-        The axis of the classes. The last by default.
+        The axis of the classes. The default is the last one.
     weight : array_like, shape (n,), optional
-        The weight w of each class. All 1 by default.
+        The weight w of each class. By default all weights are 1.
     ignore_index : int, optional
         Slices with this target index have no loss and do not count in the mean. It need not be a class.
     label_smoothing : float, optional
-        Between 0 and 1: q is replaced by (1 - label_smoothing) * q + label_smoothing / n.
+        A number between 0 and 1. It replaces q by (1 - label_smoothing) * q + label_smoothing / n.
     reduction : {"mean", "sum", "none"}, optional
-        What is returned of the losses of all slices. The mean divides by the sum of the targets' weights for indices,
-        by the number of slices for probabilities.
+        What is returned of the losses of all slices. The mean divides by the sum of the targets' weights where the
+        target holds indices, and by the number of slices where it holds probabilities.
     out : ndarray, shape and dtype of the result, optional
-        Where to write the result; 0-d for a mean or a sum.
+        The result is written here. The array is 0-d for a mean or a sum.
     num_threads : int, optional
-        At most so many threads, at least 1. By default what `get_num_threads` returns.
+        The call uses at most this many threads. It must be at least 1; the default is what `get_num_threads` returns.
 
     Returns
     -------
     ndarray or scalar
-        `out` if that was given. Otherwise a NumPy scalar, or for "none" an array of the shape of `x` without `axis`, if
-        that has an axis. The dtype is that of `x` for a floating `x`, otherwise float64.
+        This is `out` if that was given. Otherwise it is a NumPy scalar, or for "none" an array of the shape of `x`
+        without `axis`, if that has an axis. The dtype is that of a floating `x`, and otherwise float64.
 
     Raises
     ------
@@ -457,11 +476,11 @@ def cross_entropy(
     Notes
     -----
     A class with w_c q_c = 0 does not count, whatever its logit. NaN or +inf among the logits of a slice, or nothing but
-    -inf, gives NaN. The mean over no slices, or over weights that add up to 0, is NaN, and so is its gradient where a
-    slice counts.
+    -inf, gives NaN. The mean over no slices, or over weights that add up to 0, is NaN. So is its gradient where a slice
+    counts.
 
-    If another thread writes the target during the call, losses and gradients may be of old or of new indices, and the
-    mean may be over the weights of either. An index that is out of range by then gives NaN for its slice.
+    If another thread writes the target during the call, losses and gradients may belong to old or to new indices, and
+    the mean may be over the weights of either. An index that is out of range by then gives NaN for its slice.
 
     References
     ----------
@@ -476,8 +495,8 @@ def cross_entropy(
     >>> cross_entropy(np.array([[2.0, 0.0], [0.0, 2.0]]), [0, 0], reduction="none")
     array([0.12692801, 2.12692801])
     """
-    return cross_entropies(
-        False, Problem(x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads))
+    problem = read_problem(x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads)
+    return compute_problem(False, problem, out)
 
 
 def cross_entropy_and_grad(
@@ -491,25 +510,25 @@ def cross_entropy_and_grad(
     Parameters
     ----------
     x, target, axis, weight, ignore_index, label_smoothing, reduction, num_threads
-        As for `cross_entropy`.
+        These are the same as for `cross_entropy`.
     out : ndarray, same shape as `x`, dtype of the result, optional
-        Where to write the gradient. May be `x` itself.
+        The gradient is written here. It may be `x` itself.
 
     Returns
     -------
     loss : ndarray or scalar
-        As `cross_entropy` returns it without `out`.
+        What `cross_entropy` returns without `out`.
     grad : ndarray, same shape as `x`
-        The gradient of the loss; for "none", of the sum of the losses. `out` if that was given.
+        The gradient of the loss, or for "none" that of the sum of the losses. This is `out` if that was given.
 
     Raises
     ------
     numpy.exceptions.AxisError, TypeError, ValueError
-        As `cross_entropy`.
+        These are the same as from `cross_entropy`.
 
     Notes
     -----
-    At the target of a slice that is nearly certain, y - 1 keeps its digits: it is formed from the other classes.
+    At the target of a slice that is nearly certain y - 1 keeps its digits, because it is formed from the other classes.
 
     References
     ----------
@@ -523,5 +542,5 @@ def cross_entropy_and_grad(
     >>> loss.round(8), grad
     (np.float64(0.69314718), array([[ 0.5, -0.5]]))
     """
-    return cross_entropies(
-        True, Problem(x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads))
+    problem = read_problem(x, target, axis, weight, ignore_index, label_smoothing, reduction, out, num_threads)
+    return compute_problem(True, problem, out)

@@ -2,96 +2,78 @@
 
 import numpy as np
 
-from libc.stdint cimport uint64_t
-
 cimport numpy as cnp
 from numpy cimport ndarray
 
-cimport softmax_cy._layout as _layout
-cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport (
-    any_array,
-    checked_scale,
-    computed_in,
-    half_dtype,
-    kernels_for,
-    plain,
-    real_number,
-    result_array,
-    returned,
+    check_scale,
+    convert_array,
+    drop_subclass,
+    find_computed_type,
+    find_half_dtype,
+    read_number,
+    rounds_to_half,
 )
-from softmax_cy._slices cimport run_slices
-from softmax_cy.kernels.table cimport KernelTable, LongKernel, SlicesKernel
+from softmax_cy._call cimport Call, FindKernels, Kernels, make_result
+from softmax_cy._layout cimport read_axes, resolve_axes
+from softmax_cy._slices cimport compute
+from softmax_cy._threads cimport read_threads
+from softmax_cy.kernels.table cimport KernelTable
 
 cnp.import_array()
 
-# Estimated nanoseconds for a float32 element on one thread.
-cdef double PRODUCT_COST = 0.3
+
+cdef Kernels find_softmax_product_kernels(const KernelTable *table) noexcept:
+    # The Jacobian of softmax is symmetric: this is for both products.
+    return Kernels(table.softmax_product, &table.long_softmax_product)
 
 
-cdef enum Product:
-    SOFTMAX_VJP
-    SOFTMAX_JVP
-    LOG_SOFTMAX_VJP
-    LOG_SOFTMAX_JVP
+cdef Kernels find_log_softmax_vjp_kernels(const KernelTable *table) noexcept:
+    return Kernels(table.log_softmax_vjp, &table.long_log_softmax_vjp)
 
 
-cdef object product(
-    Product which, object v, str v_name, object y, str y_name, object axis, object scale, object out,
+cdef Kernels find_log_softmax_jvp_kernels(const KernelTable *table) noexcept:
+    return Kernels(table.log_softmax_jvp, &table.long_log_softmax_jvp)
+
+
+cdef object multiply(
+    FindKernels find_kernels, object v, str v_name, object y, str y_name, object axis, object scale, object out,
     object num_threads,
 ):
-    """A product of the vector v with a Jacobian that follows from y."""
-    cdef int threads = _threads.requested_threads(num_threads)
-    cdef object given_v = any_array(v, v_name)
-    cdef object given_y = any_array(y, y_name)
-    cdef object plain_axes = _layout.plain_axes(axis)
-    cdef double factor = <double> scale if type(scale) is float else real_number(scale, "scale")
-    cdef ndarray vector = plain(given_v)
-    cdef ndarray outputs = plain(given_y)
-    cdef int computed = computed_in(vector, v_name)
-    cdef int of_outputs = computed_in(outputs, y_name)
-    cdef object half = None
-    cdef uint64_t axes
-    cdef ndarray result
-    cdef const KernelTable *kernels
-    cdef const LongKernel *long_
-    cdef SlicesKernel kernel
-    if computed != of_outputs:
-        computed = cnp.NPY_DOUBLE
-    elif computed == cnp.NPY_FLOAT and half_dtype(vector, computed) == half_dtype(outputs, computed):
-        half = half_dtype(vector, computed)
-    factor = checked_scale(factor, scale, computed)
+    """Call an operation that multiplies the vector v by a Jacobian that follows from y."""
+    cdef Call call
+    cdef ndarray vector, outputs, result
+    cdef int of_outputs
+    call.threads = read_threads(num_threads)
+    vector = convert_array(v, v_name)
+    outputs = convert_array(y, y_name)
+    axis = read_axes(axis)
+    call.scale = read_number(scale, "scale")
+    # From here on no code of the caller runs.
+    vector = drop_subclass(vector)
+    outputs = drop_subclass(outputs)
+    call.half = False
+    call.computed = find_computed_type(vector, v_name)
+    of_outputs = find_computed_type(outputs, y_name)
+    if call.computed != of_outputs:
+        call.computed = cnp.NPY_DOUBLE
+    elif rounds_to_half(vector, of_outputs) and rounds_to_half(outputs, of_outputs):
+        call.half = find_half_dtype(vector) == find_half_dtype(outputs)
+    call.scale = check_scale(call.scale, scale, call.computed)
     if vector.ndim != outputs.ndim or not cnp.PyArray_CompareLists(vector.shape, outputs.shape, vector.ndim):
-        shape = broadcast_shape((<object> vector).shape, (<object> outputs).shape)
+        shape = find_common_shape((<object> vector).shape, (<object> outputs).shape)
         if shape is None:
             raise ValueError(
                 f"{v_name} of shape {(<object> vector).shape} and {y_name} of shape {(<object> outputs).shape} do not "
                 "broadcast")
         vector, outputs = np.broadcast_to(vector, shape), np.broadcast_to(outputs, shape)
-    axes = _layout.slice_axes(plain_axes, vector.ndim)
-    result = result_array(out, vector.ndim, vector.shape, computed, half, "out")
-    if out is not None:
-        if _layout.overlap_partly(vector, result):
-            vector = vector.copy()
-        if _layout.overlap_partly(outputs, result):
-            outputs = outputs.copy()
-    kernels = kernels_for(computed)
-    if which == LOG_SOFTMAX_VJP:
-        kernel = kernels.log_softmax_vjp
-        long_ = &kernels.long_log_softmax_vjp
-    elif which == LOG_SOFTMAX_JVP:
-        kernel = kernels.log_softmax_jvp
-        long_ = &kernels.long_log_softmax_jvp
-    else:
-        # The Jacobian of softmax is symmetric.
-        kernel = kernels.softmax_product
-        long_ = &kernels.long_softmax_product
-    run_slices(kernel, PRODUCT_COST, vector, result, axes, factor, outputs, None, computed, threads, long_)
-    return returned(result, out)
+    call.axes = resolve_axes(axis, vector.ndim)
+    result = make_result(&call, vector, out, vector.ndim, vector.shape, "out")
+    return compute(&call, find_kernels, vector, outputs, None, result, out, True)
 
 
-cdef object broadcast_shape(tuple a, tuple b):
-    """The common shape, or None. NumPy's own function stops at 32 axes."""
+cdef object find_common_shape(tuple a, tuple b):
+    """Return the shape that both broadcast to, or None. NumPy's own function stops at 32 axes."""
     cdef Py_ssize_t ndim = max(len(a), len(b))
     shape = []
     for m, n in zip((1,) * (ndim - len(a)) + a, (1,) * (ndim - len(b)) + b):
@@ -102,7 +84,7 @@ cdef object broadcast_shape(tuple a, tuple b):
 
 
 def softmax_vjp(grad, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
-    r"""The gradient in the logits, from that in the outputs of softmax (vector-Jacobian product).
+    r"""The gradient in the logits, from the gradient in the outputs of softmax (vector-Jacobian product).
 
     .. math:: \mathrm{dx}_j = \sum_i g_i \frac{\partial y_i}{\partial x_j} = y_j \Bigl(g_j - \sum_i g_i y_i\Bigr)
 
@@ -111,21 +93,21 @@ def softmax_vjp(grad, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     grad : array_like
         The gradient of something in the outputs of softmax.
     y : array_like
-        What `softmax` returned. Both inputs broadcast against each other; dtypes as for `softmax`.
+        What `softmax` returned. Both inputs broadcast against each other. Their dtypes may be those of `softmax`.
     axis : int, tuple of int or None, optional
-        The axes that the function was taken along. The last by default, all of them for None.
+        The axes that the function was taken along. The default is the last axis; None means all axes.
     scale : float, optional
-        Positive and finite: the derivative is with respect to x in softmax(scale * x).
+        The derivative is with respect to x in softmax(scale * x). The scale must be positive and finite.
     out : ndarray, shape and dtype of the result, optional
-        Where to write the result. May be one of the inputs, if that has the shape of the result.
+        The result is written here. It may be one of the inputs, if that has the shape of the result.
     num_threads : int, optional
-        At most so many threads, at least 1. By default what `get_num_threads` returns.
+        The call uses at most this many threads. It must be at least 1; the default is what `get_num_threads` returns.
 
     Returns
     -------
     ndarray
-        `out` if that was given, otherwise a NumPy scalar if there are no axes. The shape that the inputs broadcast to;
-        their dtype, the wider if they differ.
+        This is `out` if that was given, and otherwise a NumPy scalar if there are no axes. Its shape is the one that
+        the inputs broadcast to. Its dtype is theirs, or the wider one if they differ.
 
     Raises
     ------
@@ -140,9 +122,9 @@ def softmax_vjp(grad, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
 
     Notes
     -----
-    The part that would cancel, where one class holds nearly everything, is taken off before the sum is formed: the
-    result keeps its digits there. Where y does not add up to 1, as that of an attention sink, the formula counts as it
-    stands. NaN comes of 0 times infinity and of infinity less infinity, element by element.
+    Where one class holds nearly everything, the part that would cancel is taken off before the sum is formed. So the
+    result keeps its digits there. Where y does not add up to 1, as with an attention sink, the formula holds as it
+    stands. 0 times infinity gives NaN, and so does infinity less infinity, element by element.
 
     References
     ----------
@@ -156,11 +138,11 @@ def softmax_vjp(grad, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     >>> softmax_cy.softmax_vjp(np.array([1.0, 0.0]), y)
     array([ 0.25, -0.25])
     """
-    return product(SOFTMAX_VJP, grad, "grad", y, "y", axis, scale, out, num_threads)
+    return multiply(find_softmax_product_kernels, grad, "grad", y, "y", axis, scale, out, num_threads)
 
 
 def softmax_jvp(tangent, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
-    r"""How the outputs of softmax move as the logits do (Jacobian-vector product).
+    r"""The direction in which the outputs of softmax move as the logits move (Jacobian-vector product).
 
     .. math:: \mathrm{dy}_i = \sum_j \frac{\partial y_i}{\partial x_j} t_j = y_i \Bigl(t_i - \sum_j y_j t_j\Bigr)
 
@@ -169,21 +151,21 @@ def softmax_jvp(tangent, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     tangent : array_like
         A direction in the logits.
     y : array_like
-        What `softmax` returned. Both inputs broadcast against each other; dtypes as for `softmax`.
+        What `softmax` returned. Both inputs broadcast against each other. Their dtypes may be those of `softmax`.
     axis : int, tuple of int or None, optional
-        The axes that the function was taken along. The last by default, all of them for None.
+        The axes that the function was taken along. The default is the last axis; None means all axes.
     scale : float, optional
-        Positive and finite: the derivative is with respect to x in softmax(scale * x).
+        The derivative is with respect to x in softmax(scale * x). The scale must be positive and finite.
     out : ndarray, shape and dtype of the result, optional
-        Where to write the result. May be one of the inputs, if that has the shape of the result.
+        The result is written here. It may be one of the inputs, if that has the shape of the result.
     num_threads : int, optional
-        At most so many threads, at least 1. By default what `get_num_threads` returns.
+        The call uses at most this many threads. It must be at least 1; the default is what `get_num_threads` returns.
 
     Returns
     -------
     ndarray
-        `out` if that was given, otherwise a NumPy scalar if there are no axes. The shape that the inputs broadcast to;
-        their dtype, the wider if they differ.
+        This is `out` if that was given, and otherwise a NumPy scalar if there are no axes. Its shape is the one that
+        the inputs broadcast to. Its dtype is theirs, or the wider one if they differ.
 
     Raises
     ------
@@ -198,9 +180,9 @@ def softmax_jvp(tangent, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
 
     Notes
     -----
-    The part that would cancel, where one class holds nearly everything, is taken off before the sum is formed: the
-    result keeps its digits there. Where y does not add up to 1, as that of an attention sink, the formula counts as it
-    stands. NaN comes of 0 times infinity and of infinity less infinity, element by element.
+    Where one class holds nearly everything, the part that would cancel is taken off before the sum is formed. So the
+    result keeps its digits there. Where y does not add up to 1, as with an attention sink, the formula holds as it
+    stands. 0 times infinity gives NaN, and so does infinity less infinity, element by element.
 
     References
     ----------
@@ -214,11 +196,11 @@ def softmax_jvp(tangent, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     >>> softmax_cy.softmax_jvp(np.array([1.0, 0.0]), y)
     array([ 0.25, -0.25])
     """
-    return product(SOFTMAX_JVP, tangent, "tangent", y, "y", axis, scale, out, num_threads)
+    return multiply(find_softmax_product_kernels, tangent, "tangent", y, "y", axis, scale, out, num_threads)
 
 
 def log_softmax_vjp(grad, log_y, axis=-1, *, scale=1.0, out=None, num_threads=None):
-    r"""The gradient in the logits, from that in the outputs of log_softmax (vector-Jacobian product).
+    r"""The gradient in the logits, from the gradient in the outputs of log_softmax (vector-Jacobian product).
 
     .. math:: \mathrm{dx}_j = g_j - e^{\log y_j} \sum_i g_i
 
@@ -227,21 +209,21 @@ def log_softmax_vjp(grad, log_y, axis=-1, *, scale=1.0, out=None, num_threads=No
     grad : array_like
         The gradient of something in the outputs of log_softmax.
     log_y : array_like
-        What `log_softmax` returned. Both inputs broadcast against each other; dtypes as for `softmax`.
+        What `log_softmax` returned. Both inputs broadcast against each other. Their dtypes may be those of `softmax`.
     axis : int, tuple of int or None, optional
-        The axes that the function was taken along. The last by default, all of them for None.
+        The axes that the function was taken along. The default is the last axis; None means all axes.
     scale : float, optional
-        Positive and finite: the derivative is with respect to x in log_softmax(scale * x).
+        The derivative is with respect to x in log_softmax(scale * x). The scale must be positive and finite.
     out : ndarray, shape and dtype of the result, optional
-        Where to write the result. May be one of the inputs, if that has the shape of the result.
+        The result is written here. It may be one of the inputs, if that has the shape of the result.
     num_threads : int, optional
-        At most so many threads, at least 1. By default what `get_num_threads` returns.
+        The call uses at most this many threads. It must be at least 1; the default is what `get_num_threads` returns.
 
     Returns
     -------
     ndarray
-        `out` if that was given, otherwise a NumPy scalar if there are no axes. The shape that the inputs broadcast to;
-        their dtype, the wider if they differ.
+        This is `out` if that was given, and otherwise a NumPy scalar if there are no axes. Its shape is the one that
+        the inputs broadcast to. Its dtype is theirs, or the wider one if they differ.
 
     Raises
     ------
@@ -256,8 +238,8 @@ def log_softmax_vjp(grad, log_y, axis=-1, *, scale=1.0, out=None, num_threads=No
 
     Notes
     -----
-    The sum of the gradient is formed with its rounding errors kept. A probability too small for a number counts where
-    that sum is large. NaN comes of 0 times infinity and of infinity less infinity, element by element.
+    The sum of the gradient keeps its rounding errors. A probability too small for a number counts where that sum is
+    large. 0 times infinity gives NaN, and so does infinity less infinity, element by element.
 
     References
     ----------
@@ -271,11 +253,11 @@ def log_softmax_vjp(grad, log_y, axis=-1, *, scale=1.0, out=None, num_threads=No
     >>> softmax_cy.log_softmax_vjp(np.array([1.0, 0.0]), log_y)
     array([ 0.5, -0.5])
     """
-    return product(LOG_SOFTMAX_VJP, grad, "grad", log_y, "log_y", axis, scale, out, num_threads)
+    return multiply(find_log_softmax_vjp_kernels, grad, "grad", log_y, "log_y", axis, scale, out, num_threads)
 
 
 def log_softmax_jvp(tangent, log_y, axis=-1, *, scale=1.0, out=None, num_threads=None):
-    r"""How the outputs of log_softmax move as the logits do (Jacobian-vector product).
+    r"""The direction in which the outputs of log_softmax move as the logits move (Jacobian-vector product).
 
     .. math:: \mathrm{d}(\log y)_i = t_i - \sum_j e^{\log y_j} t_j
 
@@ -284,21 +266,21 @@ def log_softmax_jvp(tangent, log_y, axis=-1, *, scale=1.0, out=None, num_threads
     tangent : array_like
         A direction in the logits.
     log_y : array_like
-        What `log_softmax` returned. Both inputs broadcast against each other; dtypes as for `softmax`.
+        What `log_softmax` returned. Both inputs broadcast against each other. Their dtypes may be those of `softmax`.
     axis : int, tuple of int or None, optional
-        The axes that the function was taken along. The last by default, all of them for None.
+        The axes that the function was taken along. The default is the last axis; None means all axes.
     scale : float, optional
-        Positive and finite: the derivative is with respect to x in log_softmax(scale * x).
+        The derivative is with respect to x in log_softmax(scale * x). The scale must be positive and finite.
     out : ndarray, shape and dtype of the result, optional
-        Where to write the result. May be one of the inputs, if that has the shape of the result.
+        The result is written here. It may be one of the inputs, if that has the shape of the result.
     num_threads : int, optional
-        At most so many threads, at least 1. By default what `get_num_threads` returns.
+        The call uses at most this many threads. It must be at least 1; the default is what `get_num_threads` returns.
 
     Returns
     -------
     ndarray
-        `out` if that was given, otherwise a NumPy scalar if there are no axes. The shape that the inputs broadcast to;
-        their dtype, the wider if they differ.
+        This is `out` if that was given, and otherwise a NumPy scalar if there are no axes. Its shape is the one that
+        the inputs broadcast to. Its dtype is theirs, or the wider one if they differ.
 
     Raises
     ------
@@ -313,9 +295,9 @@ def log_softmax_jvp(tangent, log_y, axis=-1, *, scale=1.0, out=None, num_threads
 
     Notes
     -----
-    The part that would cancel, where one class holds nearly everything, is taken off before the sum is formed: the
-    result keeps its digits there. Where e^log_y does not add up to 1, the formula counts as it stands. NaN comes of 0
-    times infinity and of infinity less infinity, element by element.
+    Where one class holds nearly everything, the part that would cancel is taken off before the sum is formed. So the
+    result keeps its digits there. Where e^log_y does not add up to 1, the formula holds as it stands. 0 times infinity
+    gives NaN, and so does infinity less infinity, element by element.
 
     References
     ----------
@@ -329,4 +311,4 @@ def log_softmax_jvp(tangent, log_y, axis=-1, *, scale=1.0, out=None, num_threads
     >>> softmax_cy.log_softmax_jvp(np.array([1.0, 0.0]), log_y)
     array([ 0.5, -0.5])
     """
-    return product(LOG_SOFTMAX_JVP, tangent, "tangent", log_y, "log_y", axis, scale, out, num_threads)
+    return multiply(find_log_softmax_jvp_kernels, tangent, "tangent", log_y, "log_y", axis, scale, out, num_threads)

@@ -1,10 +1,10 @@
-from libc.stdint cimport uint64_t
 from numpy cimport ndarray
 
-from softmax_cy.kernels.table cimport LongKernel, SlicesKernel
-
+from softmax_cy._call cimport Call, FindKernels
 
 cdef int run_slices(
-    SlicesKernel kernel, double nanoseconds, ndarray x, ndarray out, uint64_t axes, double scale,
-    ndarray y, ndarray keep, int computed, int threads, const LongKernel *long_,
-) except -1
+    const Call *call, FindKernels find_kernels, ndarray x, ndarray y, ndarray mask, ndarray out) except -1
+cdef object compute(
+    const Call *call, FindKernels find_kernels, ndarray x, ndarray y, ndarray mask, ndarray result, object out,
+    bint in_place,
+)
