@@ -6,6 +6,7 @@ setup.py calls this: the sources are made from the table of variants, and nobody
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -14,16 +15,15 @@ PACKAGE = Path("src/softmax_cy")
 DTYPES = ("f32", "f64")
 
 
-def load_variant_table() -> ModuleType:
-    """Import the table by its path: there is no package yet."""
-    path = Path(__file__).parents[1] / PACKAGE / "_variants.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
+def load_table(name: str) -> ModuleType:
+    """Import a module of the package by its path: there is no package yet."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / PACKAGE / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-variant_table = load_variant_table()
+variant_table = load_table("_variants")
 
 
 def shim_path(dtype: str, variant: variant_table.Variant) -> Path:
