@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell git ls-files src setup.py pyproject.toml README.md MANIFEST.in 2>/dev/null || find src setup.py pyproject.toml -type f)
+SOURCES := $(shell git ls-files src tools/write_shims.py setup.py pyproject.toml README.md MANIFEST.in 2>/dev/null || find src tools/write_shims.py setup.py pyproject.toml -type f)
 
 # cython-lint looks for pycodestyle there.
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -12,7 +12,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "softmax_cy needs Python 3.10 or newer; name one with `make PYTHON=...`")'
@@ -113,6 +113,9 @@ golden-clang: $(VENV)/test-requirements  ## the same bits from another compiler:
 	    build --build-lib build/clang/lib --build-temp build/clang/temp
 	PYTHONPATH=build/clang/lib $(BIN)/python tools/golden.py --check
 
+test-aarch64: $(VENV)/test-requirements  ## the package on an emulated aarch64, with the golden bits: its Python is Debian's (minutes)
+	$(BIN)/python tools/aarch64.py $(ARGS)
+
 OP := softmax
 VARIANT := v4
 DTYPE := float32
@@ -145,4 +148,4 @@ charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and tables of as
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint sanitize stress fuzz huge guard race race-busy accuracy exhaustive vectors golden golden-clang try sanitize-c embedding bench bench-quick bench-compare report charts clean
+.PHONY: help demo test lint sanitize stress fuzz huge guard race race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts clean

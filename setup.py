@@ -1,5 +1,8 @@
 """Build the extension modules: the face once, the kernels once a variant and dtype.
 
+The table of variants is src/softmax_cy/_variants.py. The compiler's target decides which of them are built, so that a
+cross-compiler in CC builds for another architecture.
+
 Environment variables:
 
 SOFTMAX_CY_BUILD_DEBUG=1            bounds checks on, no optimisation, debug symbols
@@ -22,35 +25,9 @@ from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 import write_capi
-
-X86_64 = platform.machine().lower() in ("x86_64", "amd64")
-
-# What a variant adds to the compiler's flags. Plainest first; each -mNAME is also what the CPU must offer to run it.
-# On aarch64 the baseline is NEON.
-AVX2 = ["-mavx", "-mavx2", "-mfma", "-mf16c"]
-VARIANTS = {"baseline": []}
-if X86_64:
-    VARIANTS["v3"] = AVX2
-    VARIANTS["v4"] = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
-
-# The 512-bit kernels for machines without AVX-512. Never chosen by itself.
-TEST_VARIANTS = {"v4_on_v3": AVX2} if X86_64 else {}
-TEST_VARIANT_MACROS = {"v4_on_v3": [("SOFTMAX_CY_VECTOR_BYTES", "64")]}
+from write_shims import DTYPES, shim_path, variant_table, write_shims
 
 DEBUG = os.environ.get("SOFTMAX_CY_BUILD_DEBUG") == "1"
-# Instead of -O3, for what is no faster by that: a tenth smaller.
-SMALL = [] if DEBUG else ["-O2"]
-if X86_64:
-    VARIANTS["baseline"] = SMALL
-if os.environ.get("SOFTMAX_CY_BUILD_TEST_VARIANTS") == "1":
-    VARIANTS |= TEST_VARIANTS
-else:
-    TEST_VARIANTS = {}
-if only := os.environ.get("SOFTMAX_CY_BUILD_ONLY", "").split():
-    if unknown := set(only) - set(VARIANTS):
-        sys.exit(f"SOFTMAX_CY_BUILD_ONLY names {', '.join(sorted(unknown))}: expected some of {', '.join(VARIANTS)}")
-    VARIANTS = {variant: VARIANTS[variant] for variant in VARIANTS if variant in only}
-    TEST_VARIANTS = {variant: TEST_VARIANTS[variant] for variant in TEST_VARIANTS if variant in only}
 
 DIRECTIVES = {
     "language_level": 3,
@@ -62,6 +39,12 @@ DIRECTIVES = {
 }
 
 FLAGS = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
+# Comes last: what is no faster with -O3 is a tenth smaller, and nothing is optimised for debugging.
+FACE_LEVEL = ["-O0"] if DEBUG else ["-O2"]
+KERNEL_LEVEL = ["-O0"] if DEBUG else []
+# Without the names of static functions a wheel is a fortieth smaller. Whoever sets CFLAGS, for a sanitizer or a profiler,
+# keeps them.
+LINK = ["-s"] if sys.platform == "linux" and not DEBUG and not os.environ.get("CFLAGS") else []
 # Kernels round where the source says so, and nowhere else; nobody reads errno or the exception flags.
 KERNEL_FLAGS = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
 
@@ -71,7 +54,6 @@ ALWAYS_INLINE = "__inline__ __attribute__((__always_inline__, __unused__))"
 PACKAGE = Path("src/softmax_cy")
 INCLUDE = PACKAGE / "include"
 KERNELS = PACKAGE / "kernels"
-BITS = {"f32": "32", "f64": "64"}
 
 
 def compiler_command():
@@ -83,6 +65,27 @@ def compiler_version():
     """Its first line about itself."""
     done = subprocess.run([*compiler_command(), "--version"], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[0]
+
+
+def architecture():
+    """What the compiler builds for, or this machine's own where there is no compiler that says."""
+    try:
+        command = [*compiler_command(), "-dumpmachine"]
+        target = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        target = ""
+    return variant_table.architecture_of(target or platform.machine())
+
+
+def variants_to_build(architecture):
+    """Those of the table that the environment asks for."""
+    variants = variant_table.of_architecture(architecture)
+    if os.environ.get("SOFTMAX_CY_BUILD_TEST_VARIANTS") != "1":
+        variants = {name: variant for name, variant in variants.items() if not variant.for_tests}
+    only = os.environ.get("SOFTMAX_CY_BUILD_ONLY", "").split()
+    if unknown := set(only) - set(variants):
+        sys.exit(f"SOFTMAX_CY_BUILD_ONLY names {', '.join(sorted(unknown))}: expected some of {', '.join(variants)}")
+    return {name: variant for name, variant in variants.items() if not only or name in only}
 
 
 def require_compiler():
@@ -108,23 +111,25 @@ def face_extension(name):
         ],
         include_dirs=[str(PACKAGE), str(KERNELS), str(INCLUDE)],
         depends=[str(path) for folder in (PACKAGE, INCLUDE) for path in folder.glob("*.h")],
-        extra_compile_args=[*FLAGS, *SMALL],
+        extra_compile_args=[*FLAGS, *FACE_LEVEL],
+        extra_link_args=LINK,
     )
 
 
 def kernel_extension(dtype, variant):
     """The kernels of one dtype in one variant."""
     return Extension(
-        f"softmax_cy.kernels._{dtype}_{variant}",
-        [str(KERNELS / f"_{dtype}_{variant}.pyx")],
+        f"softmax_cy.kernels._{dtype}_{variant.name}",
+        [str(shim_path(dtype, variant))],
         include_dirs=[str(KERNELS)],
         depends=[str(path) for pattern in ("*.h", "*.pxi") for path in sorted(KERNELS.rglob(pattern))],
         define_macros=[
-            ("SOFTMAX_CY_REAL_BITS", BITS[dtype]),
+            ("SOFTMAX_CY_REAL_BITS", dtype.removeprefix("f")),
             ("CYTHON_INLINE", ALWAYS_INLINE),
-            *TEST_VARIANT_MACROS.get(variant, []),
+            *variant.macros,
         ],
-        extra_compile_args=[*FLAGS, "-fvisibility=hidden", *KERNEL_FLAGS, *VARIANTS[variant]],
+        extra_compile_args=[*FLAGS, "-fvisibility=hidden", *KERNEL_FLAGS, *variant.flags, *KERNEL_LEVEL],
+        extra_link_args=LINK,
     )
 
 
@@ -145,8 +150,8 @@ class BuildWithInfo(build_ext):
             '"""How this build was made. Written by setup.py."""\n\n'
             f"COMPILER = {compiler_version()!r}\n"
             f"COMPILER_FLAGS = {[*FLAGS, *KERNEL_FLAGS]!r}\n"
-            f"VARIANTS = {VARIANTS!r}\n"
-            f"TEST_VARIANTS = {list(TEST_VARIANTS)!r}\n"
+            f"ARCHITECTURE = {ARCHITECTURE!r}\n"
+            f"BUILT = {list(VARIANTS)!r}\n"
         )
         super().run()
 
@@ -162,9 +167,12 @@ def extensions():
     face = [face_extension(path.stem) for path in sorted(PACKAGE.glob("*.pyx"))]
     for extension in face:
         extension.include_dirs.append(numpy.get_include())
-    return face + [kernel_extension(dtype, variant) for variant in VARIANTS for dtype in BITS]
+    return face + [kernel_extension(dtype, variant) for variant in VARIANTS.values() for dtype in DTYPES]
 
 
+ARCHITECTURE = architecture()
+VARIANTS = variants_to_build(ARCHITECTURE)
+write_shims(VARIANTS.values())
 write_capi.write()
 setup(
     ext_modules=cythonize(

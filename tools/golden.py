@@ -25,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
     options = parser.parse_args()
-    variants = [name for name in _dispatch.runnable_variants() if name != "baseline"]
+    variants = [name for name in _dispatch.runnable_variants() if _dispatch.VARIANTS[name].has_fma]
     if not variants:
         sys.exit("no variant with FMA can run here")
     if not options.check:

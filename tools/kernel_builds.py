@@ -18,11 +18,13 @@ OPTIONS = CompilationOptions(
 )
 
 
-def kernel_extensions() -> dict[str, Extension]:
-    """Those of setup.py by names such as f32_v3, with all that their flags depend on."""
+def kernel_extensions(compiler: str = "") -> dict[str, Extension]:
+    """Those of setup.py by names such as f32_v3, with all that their flags depend on: for the target of a compiler."""
     from distutils.core import run_setup
 
     os.environ["SOFTMAX_CY_BUILD_TEST_VARIANTS"] = "1"
+    if compiler:
+        os.environ["CC"] = compiler
     os.chdir(ROOT)
     modules = run_setup("setup.py", script_args=["--quiet"], stop_after="init").ext_modules
     return {module.name.rpartition("._")[2]: module for module in modules if ".kernels." in module.name}

@@ -47,7 +47,7 @@ cdef enum:
 
 
 def features():
-    """The instruction sets that the kernels may use, by the names of the compiler's -m flags.
+    """The instruction sets that the kernels may use, by the names in the table of variants.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Which variant of the kernels is used, and what there is to choose from.
 
-A variant is the one kernel source compiled with other flags (the table in setup.py). What a variant needs of the CPU
-follows from its flags: the kernels of ``-mavx2`` need ``avx2``. Exactly one variant is imported.
+The variants and what each needs of the CPU are listed in ``_variants``; ``_build_info`` says which of them were built.
+Exactly one variant is imported.
 """
 
 from __future__ import annotations
@@ -10,21 +10,24 @@ import importlib
 import os
 import sys
 
-from softmax_cy import _cpu, _table, _threads
-from softmax_cy._build_info import COMPILER, COMPILER_FLAGS, TEST_VARIANTS, VARIANTS
+from softmax_cy import _cpu, _table, _threads, _variants
+from softmax_cy._build_info import ARCHITECTURE, BUILT, COMPILER, COMPILER_FLAGS
 
 ENVIRONMENT_VARIABLE = "SOFTMAX_CY_VARIANT"
 
+# Those that were built, by name.
+VARIANTS = {name: variant for name, variant in _variants.of_architecture(ARCHITECTURE).items() if name in BUILT}
 
-def required_features(variant: str) -> set[str]:
-    """What a CPU must have to run a variant."""
-    return {flag.removeprefix("-m") for flag in VARIANTS[variant] if flag.startswith("-m")}
+
+def missing_features(variant: str) -> list[str]:
+    """What this CPU or its operating system lacks to run a variant."""
+    present = _cpu.features()
+    return sorted(feature for feature in VARIANTS[variant].features if not present.get(feature))
 
 
 def runnable_variants() -> list[str]:
     """The variants that were built and that this CPU can run, the plainest first."""
-    features = {name for name, present in _cpu.features().items() if present}
-    return [variant for variant in VARIANTS if required_features(variant) <= features]
+    return [name for name in VARIANTS if not missing_features(name)]
 
 
 def choose() -> str:
@@ -32,16 +35,15 @@ def choose() -> str:
     runnable = runnable_variants()
     asked = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if not asked:
-        return [variant for variant in runnable if variant not in TEST_VARIANTS][-1]
+        return [name for name in runnable if not VARIANTS[name].for_tests][-1]
     if asked not in VARIANTS:
         raise ImportError(
             f"{ENVIRONMENT_VARIABLE}={asked!r} is not a variant of this build: expected one of {', '.join(VARIANTS)}"
         )
     if asked not in runnable:
-        missing = required_features(asked) - {name for name, present in _cpu.features().items() if present}
         raise ImportError(
             f"{ENVIRONMENT_VARIABLE}={asked!r} cannot run here: this CPU or operating system lacks "
-            f"{', '.join(sorted(missing))}; expected one of {', '.join(runnable)}"
+            f"{', '.join(missing_features(asked))}; expected one of {', '.join(runnable)}"
         )
     return asked
 
@@ -63,13 +65,14 @@ def config() -> dict[str, object]:
         "variant": variant_in_use,
         "variants built": list(VARIANTS),
         "variants runnable": runnable_variants(),
+        "variants with FMA": [name for name in VARIANTS if VARIANTS[name].has_fma],
         "CPU features": [name for name, present in _cpu.features().items() if present],
         "last-level cache bytes": _cpu.cache_bytes(),
         "threads": _threads.get_num_threads(),
         "threads started": _threads.workers(),
         "compiler": COMPILER,
         "flags": " ".join(COMPILER_FLAGS),
-        "variant flags": {variant: " ".join(flags) for variant, flags in VARIANTS.items()},
+        "variant flags": {name: " ".join(variant.flags) for name, variant in VARIANTS.items()},
         "Python": sys.version.split()[0],
     }
 

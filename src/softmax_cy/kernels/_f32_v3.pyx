@@ -1,3 +1,0 @@
-# The float32 kernels of variant v3: see setup.py for its flags.
-
-include "kernels.pxi"
