@@ -25,6 +25,7 @@ from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 import write_capi
+import write_kernel_table
 from write_shims import DTYPES, shim_path, variant_table, write_shims
 
 DEBUG = os.environ.get("SOFTMAX_CY_BUILD_DEBUG") == "1"
@@ -42,8 +43,8 @@ FLAGS = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
 # Comes last: what is no faster with -O3 is a tenth smaller, and nothing is optimised for debugging.
 FACE_LEVEL = ["-O0"] if DEBUG else ["-O2"]
 KERNEL_LEVEL = ["-O0"] if DEBUG else []
-# Without the names of static functions a wheel is a fortieth smaller. Whoever sets CFLAGS, for a sanitizer or a profiler,
-# keeps them.
+# Without the names of static functions a wheel is a fortieth smaller. Whoever sets CFLAGS, for a sanitizer or a
+# profiler, keeps them.
 LINK = ["-s"] if sys.platform == "linux" and not DEBUG and not os.environ.get("CFLAGS") else []
 # Kernels round where the source says so, and nowhere else; nobody reads errno or the exception flags.
 KERNEL_FLAGS = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
@@ -173,6 +174,7 @@ def extensions():
 ARCHITECTURE = architecture()
 VARIANTS = variants_to_build(ARCHITECTURE)
 write_shims(VARIANTS.values())
+write_kernel_table.write()
 write_capi.write()
 setup(
     ext_modules=cythonize(

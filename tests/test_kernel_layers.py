@@ -7,7 +7,18 @@ import pytest
 
 KERNELS = Path(__file__).parents[1] / "src/softmax_cy/kernels"
 LAYERS = ("vector", "formulas", "walks", "operations")
-FILES = re.findall(r'^include "(.+)"$', (KERNELS / "kernels.pxi").read_text(), re.MULTILINE)
+
+
+def included_by(file):
+    """The files that a file includes, in the order in which the compiler reads their ends."""
+    for name in re.findall(r'^include "(.+)"$', (KERNELS / file).read_text(), re.MULTILINE):
+        inner = str(Path(file).parent / name)
+        yield from included_by(inner)
+        if "/" in inner:
+            yield inner
+
+
+FILES = list(included_by("kernels.pxi"))
 DEFINITION = re.compile(
     r"^(?:cdef|ctypedef) (?:enum|struct) (\w+):"  # a type
     r"|^ctypedef .*\(\*(\w+)\)\("  # a type of functions

@@ -74,12 +74,12 @@ def writer():
 
 
 def test_the_header_has_a_member_for_each_function_of_the_list(writer):
-    missing = writer.find_missing_members(writer.list_functions(writer.load_operations()), HEADER)
+    missing = writer.find_missing_members(writer.list_functions(writer.load_table("_operations")), HEADER)
     assert not missing, missing
 
 
 def test_one_operation_more_in_the_list_is_asked_for_in_the_header(writer):
-    operations = writer.load_operations()
+    operations = writer.load_table("_operations")
     operations.OPERATIONS += (replace(operations.BY_NAME["softmax_vjp"], name="sparsemax_vjp"),)
     missing = writer.find_missing_members(writer.list_functions(operations), HEADER)
     assert missing == (
@@ -99,7 +99,7 @@ def test_one_operation_more_in_the_list_is_asked_for_in_the_header(writer):
 
 
 def test_members_that_the_build_asks_for_are_those_of_the_header(writer):
-    for function in writer.list_functions(writer.load_operations()):
+    for function in writer.list_functions(writer.load_table("_operations")):
         assert function.declare_member() in HEADER
 
 

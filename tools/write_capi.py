@@ -10,7 +10,6 @@ nothing is written, and a message says what to add.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 from collections.abc import Iterable
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from Cython import Tempita
+
+from write_shims import load_table
 
 PACKAGE = Path(__file__).parents[1] / "src/softmax_cy"
 OUTPUTS = ("capi.pyx", "capi.pxd")
@@ -39,15 +40,6 @@ OPERANDS = {
     2: ("make_matrix", "rows, length", ["row_stride", "stride"]),
     3: ("make_matrices", "rows, length", ["matrix_stride", "row_stride", "stride"]),
 }
-
-
-def load_operations() -> Any:
-    """Load the list of operations without its package, which may not be built yet."""
-    specification = importlib.util.spec_from_file_location("_operations", PACKAGE / "_operations.py")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["_operations"] = module  # dataclasses look there
-    specification.loader.exec_module(module)
-    return module
 
 
 @dataclass(frozen=True)
@@ -193,7 +185,7 @@ def expand(name: str, functions: Iterable[Function]) -> str:
 
 def write() -> None:
     """Write what has changed."""
-    functions = list_functions(load_operations())
+    functions = list_functions(load_table("_operations"))
     if missing := find_missing_members(functions, HEADER.read_text("utf-8")):
         sys.exit(missing)
     for name in OUTPUTS:

@@ -28,6 +28,7 @@ class Kernel:
     name: str  # of the member
     kind: str  # the type of its function: SlicesKernel, JacobianKernel or CrossEntropyKernel
     function: str
+    file: str  # of kernels/operations/, without its ending
     block: str = ""  # elements of a block where threads share one slice, as an expression of the kernels; empty: never
 
     @property
@@ -67,15 +68,15 @@ GRAD = Array("grad", "vector")
 TANGENT = Array("tangent", "vector")
 
 KERNELS = (
-    Kernel("softmax", "SlicesKernel", "softmax_slices", block="block_length()"),
-    Kernel("log_softmax", "SlicesKernel", "log_softmax_slices", block="block_length()"),
-    Kernel("logsumexp", "SlicesKernel", "logsumexp_slices", block="block_length()"),
-    Kernel("softmax_product", "SlicesKernel", "softmax_product_slices", block="TERMS"),
-    Kernel("log_softmax_vjp", "SlicesKernel", "log_softmax_vjp_slices", block="block_length() // 2"),
-    Kernel("log_softmax_jvp", "SlicesKernel", "log_softmax_jvp_slices", block="TERMS"),
-    Kernel("jacobian", "JacobianKernel", "jacobian_rows"),
-    Kernel("log_jacobian", "JacobianKernel", "log_jacobian_rows"),
-    Kernel("cross_entropy", "CrossEntropyKernel", "cross_entropy_slices", block="block_length() // 2"),
+    Kernel("softmax", "SlicesKernel", "softmax_slices", "softmax", block="block_length()"),
+    Kernel("log_softmax", "SlicesKernel", "log_softmax_slices", "logarithms", block="block_length()"),
+    Kernel("logsumexp", "SlicesKernel", "logsumexp_slices", "logarithms", block="block_length()"),
+    Kernel("softmax_product", "SlicesKernel", "softmax_product_slices", "products", block="TERMS"),
+    Kernel("log_softmax_vjp", "SlicesKernel", "log_softmax_vjp_slices", "products", block="block_length() // 2"),
+    Kernel("log_softmax_jvp", "SlicesKernel", "log_softmax_jvp_slices", "products", block="TERMS"),
+    Kernel("jacobian", "JacobianKernel", "jacobian_rows", "jacobian"),
+    Kernel("log_jacobian", "JacobianKernel", "log_jacobian_rows", "jacobian"),
+    Kernel("cross_entropy", "CrossEntropyKernel", "cross_entropy_slices", "cross_entropy", block="block_length() // 2"),
 )
 
 

@@ -53,36 +53,4 @@ include "walks/gathered.pxi"
 include "walks/choose.pxi"
 include "walks/shared.pxi"
 
-include "operations/softmax.pxi"
-include "operations/logarithms.pxi"
-include "operations/product_sums.pxi"
-include "operations/extreme.pxi"
-include "operations/product_rows.pxi"
-include "operations/product_groups.pxi"
-include "operations/product_columns.pxi"
-include "operations/products.pxi"
-include "operations/jacobian.pxi"
-include "operations/loss_slice.pxi"
-include "operations/loss_lanes.pxi"
-include "operations/cross_entropy.pxi"
-
-cdef KernelTable _table = KernelTable(
-    softmax=softmax_slices,
-    jacobian=jacobian_rows,
-    log_softmax=log_softmax_slices,
-    logsumexp=logsumexp_slices,
-    softmax_product=softmax_product_slices,
-    log_softmax_vjp=log_softmax_vjp_slices,
-    log_softmax_jvp=log_softmax_jvp_slices,
-    log_jacobian=log_jacobian_rows,
-    cross_entropy=cross_entropy_slices,
-    long_softmax=LongKernel(block=block_length(), next_pass=next_softmax_pass),
-    long_log_softmax=LongKernel(block=block_length(), next_pass=next_log_softmax_pass),
-    long_logsumexp=LongKernel(block=block_length(), next_pass=next_logsumexp_pass),
-    long_softmax_product=LongKernel(block=TERMS, next_pass=next_softmax_product_pass),
-    long_log_softmax_vjp=LongKernel(block=block_length() // 2, next_pass=next_log_softmax_vjp_pass),
-    long_log_softmax_jvp=LongKernel(block=TERMS, next_pass=next_log_softmax_jvp_pass),
-    long_cross_entropy=LongKernel(block=block_length() // 2, next_pass=next_cross_entropy_pass),
-)
-
-table = PyCapsule_New(&_table, "softmax_cy.kernels.table", NULL)
+include "operations.pxi"

@@ -1,5 +1,8 @@
 # The kernel of cross-entropy, and the passes over a slice that threads share.
 
+include "loss_slice.pxi"
+include "loss_lanes.pxi"
+
 cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef char *spare = thread_buffer(TILE_BUFFER)

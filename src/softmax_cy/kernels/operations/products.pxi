@@ -1,5 +1,11 @@
 # Products with the Jacobians of softmax and log_softmax: what the operations offer to the walks.
 
+include "product_sums.pxi"
+include "extreme.pxi"
+include "product_rows.pxi"
+include "product_groups.pxi"
+include "product_columns.pxi"
+
 cdef bint softmax_product_panel(const Panel *panel, int width, Constants *columns, real scale) noexcept nogil:
     return product_panel(panel, width, columns, SOFTMAX_PRODUCT)
 
