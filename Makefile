@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell git ls-files src tools/write_shims.py setup.py pyproject.toml README.md MANIFEST.in 2>/dev/null || find src tools/write_shims.py setup.py pyproject.toml -type f)
+SOURCES := $(shell git ls-files src tools/write_*.py setup.py pyproject.toml README.md MANIFEST.in 2>/dev/null || find src tools/write_*.py setup.py pyproject.toml -type f)
 
 # cython-lint looks for pycodestyle there.
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -56,7 +56,7 @@ build/%/built: $(VENV)/test-requirements $(SOURCES)
 
 UNDER_ADDRESS := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
     ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONPATH=$(abspath build/address/lib)
-SANITIZED_TESTS := softmax log_softmax logsumexp products jacobian softmax_and_jacobian cross_entropy columns options capi
+SANITIZED_TESTS := out same_bits errors softmax log_softmax logsumexp products jacobian softmax_and_jacobian cross_entropy columns options capi
 sanitize: build/address/built  ## the numerical tests under AddressSanitizer and UndefinedBehaviorSanitizer (minutes)
 	$(UNDER_ADDRESS) $(BIN)/python -m pytest -q --capture=no $(SANITIZED_TESTS:%=tests/test_%.py)
 
