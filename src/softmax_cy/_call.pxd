@@ -18,7 +18,7 @@ cdef struct Call:
 cdef struct Kernels:
     # What computes one operation: on whole slices, and on a slice that several threads share.
     SlicesKernel whole
-    const LongKernel *shared
+    const LongKernel *shared    # or NULL
 
 
 # An operation is known by the function that finds its kernels.

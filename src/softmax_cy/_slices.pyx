@@ -24,7 +24,7 @@ cdef struct SliceWork:
     Kernels kernels
     Slices slices           # of the first slice
     _layout.Outer outer
-    Elements[3] elements    # of x, out and the third operand
+    Elements[_layout.OPERANDS] elements     # of x, out and the third operand
 
 
 cdef inline void move_to(Slices *slices, const SliceWork *work, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -109,7 +109,10 @@ cdef int run_slices(
         work.kernels.whole(&work.slices)
         return 0
     each = nanoseconds / work.outer.count
-    if work.outer.count < call.threads and is_worth_sharing(work.slices.length, each, call.threads):
+    if (
+        work.kernels.shared != NULL and work.outer.count < call.threads
+        and is_worth_sharing(work.slices.length, each, call.threads)
+    ):
         with nogil:
             share_each_slice(&work, each, call.threads)
     else:
