@@ -69,11 +69,11 @@ def inputs_for(function, x, axis=-1, *, vector=None, target=None):
     makers = {
         "logits": lambda: x,
         "vector": lambda: x if vector is None else vector,
-        "softmax": lambda: softmax_cy.softmax(x, axis),
-        "log_softmax": lambda: softmax_cy.log_softmax(x, axis),
         "target": lambda: np.full(np.delete(shape, axis), shape[axis] - 1) if target is None else target,
     }
-    return [makers[array.holds]() for array in BY_NAME[function.__name__].inputs]
+    kinds = [array.holds for array in BY_NAME[function.__name__].inputs]
+    # Any other kind is what the function of that name returns.
+    return [makers[kind]() if kind in makers else getattr(softmax_cy, kind)(x, axis) for kind in kinds]
 
 
 # ---- results and `out` -------------------------------------------------------------------------------------------
@@ -121,4 +121,8 @@ def usual_arguments(name, dtype=np.float64, shape=SHAPE):
         "log_softmax": np.log(y).astype(dtype),
         "target": rng.integers(shape[-1] if shape else 1, size=shape[:-1]),
     }
-    return {array.name: choices[array.holds] for array in BY_NAME[name].inputs}
+    inputs = BY_NAME[name].inputs
+    return {
+        array.name: choices[array.holds] if array.holds in choices else getattr(softmax_cy, array.holds)(x)
+        for array in inputs
+    }

@@ -230,10 +230,12 @@ const softmax_cy_table *softmax_cy = NULL;
  * A table of another layout would be another member: modules of different versions may share symbols.
  */
 extern "C++" {
-template <int layout> struct softmax_cy_pointer {
+template <int layout>
+struct softmax_cy_pointer {
     static const softmax_cy_table *table;
 };
-template <int layout> const softmax_cy_table *softmax_cy_pointer<layout>::table = NULL;
+template <int layout>
+const softmax_cy_table *softmax_cy_pointer<layout>::table = NULL;
 }
 /** The one of the program, under the name that it has in C. */
 static const softmax_cy_table *&softmax_cy = softmax_cy_pointer<1>::table;

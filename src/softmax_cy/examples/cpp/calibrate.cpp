@@ -23,7 +23,8 @@ double mean_loss(matrix_view<const float> logits, const std::vector<int> &labels
 }
 
 /// Where a function with one minimum has it (golden-section search).
-template <typename Function> double minimum(Function f, double low, double high) {
+template <typename Function>
+double minimum(Function f, double low, double high) {
     const double golden = (std::sqrt(5.0) - 1) / 2;
     while (high - low > 1e-4) {
         const double a = high - golden * (high - low), b = low + golden * (high - low);

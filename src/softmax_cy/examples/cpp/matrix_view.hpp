@@ -11,7 +11,8 @@
 namespace embedded {
 
 /// Rows in somebody else's memory. Strides count elements.
-template <typename Element> struct matrix_view {
+template <typename Element>
+struct matrix_view {
     Element *data;
     std::ptrdiff_t rows, columns, row_stride, stride;
 
@@ -36,13 +37,15 @@ inline void check(int status) {
         throw std::invalid_argument(softmax_cy_status_message(status));
 }
 
-template <typename Real> void check_shapes(matrix_view<const Real> x, matrix_view<Real> out) {
+template <typename Real>
+void check_shapes(matrix_view<const Real> x, matrix_view<Real> out) {
     if (x.rows != out.rows || x.columns != out.columns)
         check(SOFTMAX_CY_SHAPE_MISMATCH);
 }
 
 /// softmax(scale * x) of each row.
-template <typename Real> void softmax(matrix_view<const Real> x, matrix_view<Real> out, double scale = 1) {
+template <typename Real>
+void softmax(matrix_view<const Real> x, matrix_view<Real> out, double scale = 1) {
     check_shapes(x, out);
     if constexpr (std::is_same_v<Real, float>)
         check(softmax_cy->softmax_f32(x.rows, x.columns, x.data, x.row_stride, x.stride, out.data, out.row_stride,
@@ -53,7 +56,8 @@ template <typename Real> void softmax(matrix_view<const Real> x, matrix_view<Rea
 }
 
 /// log(softmax(scale * x)) of each row.
-template <typename Real> void log_softmax(matrix_view<const Real> x, matrix_view<Real> out, double scale = 1) {
+template <typename Real>
+void log_softmax(matrix_view<const Real> x, matrix_view<Real> out, double scale = 1) {
     check_shapes(x, out);
     if constexpr (std::is_same_v<Real, float>)
         check(softmax_cy->log_softmax_f32(x.rows, x.columns, x.data, x.row_stride, x.stride, out.data, out.row_stride,
