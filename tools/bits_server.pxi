@@ -1,7 +1,8 @@
 # A program that does to arrays what the kernels do, for machines that have no Python for it: reads requests from the
 # standard input and writes results to the standard output. tools/neon_golden.py builds and asks it.
 #
-# A request is a struct Request and the inputs, reals unless they are class indices; the answer is the results.
+# A request is a struct Request and the inputs, reals unless they are class indices; the answer is the results. What may
+# be asked for is numbered by that tool: ASKED_SOFTMAX and so on, for the public functions.
 
 include "kernels.pxi"
 
@@ -10,20 +11,26 @@ from libc.stdlib cimport calloc, exit, free
 
 from softmax_cy.kernels.kinds cimport KIND_INT64
 
-cdef enum:
-    # Beside those of operations.pxi, in the order of tools/neon_golden.py.
-    SOFTMAX_JACOBIAN = LOG_SOFTMAX_JVP + 1
-    LOG_SOFTMAX_JACOBIAN
-    SOFTMAX_AND_JACOBIAN
-    CROSS_ENTROPY_AND_GRAD
-
-
 cdef struct Request:
     int64_t operation
     int64_t count           # slices
     int64_t length
     int64_t columns         # whether they lie side by side
     double scale
+
+
+cdef inline bint asks_for_product(const Request *request) noexcept nogil:
+    """Whether there are two inputs of reals."""
+    return (
+        request.operation == ASKED_SOFTMAX_VJP or request.operation == ASKED_SOFTMAX_JVP
+        or request.operation == ASKED_LOG_SOFTMAX_VJP or request.operation == ASKED_LOG_SOFTMAX_JVP)
+
+
+cdef inline bint asks_for_matrices(const Request *request) noexcept nogil:
+    """Whether the result is a matrix a slice."""
+    return (
+        request.operation == ASKED_SOFTMAX_JACOBIAN or request.operation == ASKED_LOG_SOFTMAX_JACOBIAN
+        or request.operation == ASKED_SOFTMAX_AND_JACOBIAN)
 
 
 cdef inline Py_ssize_t numbers(const Request *request, bint a_slice) noexcept nogil:
@@ -46,11 +53,11 @@ cdef void give(char *memory, Py_ssize_t count) noexcept nogil:
 
 cdef void slices_answer(const Request *request, const Elements *elements, Py_ssize_t next_) noexcept nogil:
     """Of what takes one input or two, and gives a number an element or a slice."""
-    cdef bint one_result = request.operation == LOGSUMEXP
+    cdef bint one_result = request.operation == ASKED_LOGSUMEXP
     cdef Py_ssize_t results = numbers(request, one_result)
     cdef Slices slices
     cdef char *x = taken(numbers(request, False), sizeof(real))
-    cdef char *y = taken(numbers(request, False), sizeof(real)) if is_product(<Operation> request.operation) else NULL
+    cdef char *y = taken(numbers(request, False), sizeof(real)) if asks_for_product(request) else NULL
     cdef char *out = <char *> calloc(results, sizeof(real))
     memset(&slices, 0, sizeof(Slices))
     slices.x = x
@@ -63,18 +70,20 @@ cdef void slices_answer(const Request *request, const Elements *elements, Py_ssi
     slices.scale = request.scale
     if one_result:
         slices.out_next = sizeof(real)
-    if request.operation == SOFTMAX:
+    if request.operation == ASKED_SOFTMAX:
         softmax_slices(&slices)
-    elif request.operation == LOG_SOFTMAX:
+    elif request.operation == ASKED_LOG_SOFTMAX:
         log_softmax_slices(&slices)
-    elif request.operation == LOGSUMEXP:
+    elif request.operation == ASKED_LOGSUMEXP:
         logsumexp_slices(&slices)
-    elif request.operation == SOFTMAX_PRODUCT:
+    elif request.operation == ASKED_SOFTMAX_VJP or request.operation == ASKED_SOFTMAX_JVP:
         softmax_product_slices(&slices)
-    elif request.operation == LOG_SOFTMAX_VJP:
+    elif request.operation == ASKED_LOG_SOFTMAX_VJP:
         log_softmax_vjp_slices(&slices)
-    else:
+    elif request.operation == ASKED_LOG_SOFTMAX_JVP:
         log_softmax_jvp_slices(&slices)
+    else:
+        exit(1)
     free(x)
     free(y)
     give(out, results)
@@ -88,7 +97,7 @@ cdef void jacobian_answer(const Request *request) noexcept nogil:
     cdef char *y = taken(numbers(request, False), sizeof(real))
     cdef char *x = NULL
     cdef char *out = <char *> calloc(numbers(request, False), row)
-    if request.operation == SOFTMAX_AND_JACOBIAN:
+    if request.operation == ASKED_SOFTMAX_AND_JACOBIAN:
         x = taken(numbers(request, False), sizeof(real))
     for i in range(request.count):
         memset(&rows, 0, sizeof(JacobianRows))
@@ -99,7 +108,7 @@ cdef void jacobian_answer(const Request *request) noexcept nogil:
         rows.out_next = row
         rows.x_elements = rows.y_elements = rows.out_elements = &elements
         rows.scale = request.scale
-        if request.operation == LOG_SOFTMAX_JACOBIAN:
+        if request.operation == ASKED_LOG_SOFTMAX_JACOBIAN:
             log_jacobian_rows(&rows)
         else:
             jacobian_rows(&rows)
@@ -145,9 +154,9 @@ cdef public int main() noexcept nogil:
         if request.columns:
             elements = describe_reals(request.length, request.count * sizeof(real))
             next_ = sizeof(real)
-        if request.operation == CROSS_ENTROPY_AND_GRAD:
+        if request.operation == ASKED_CROSS_ENTROPY_AND_GRAD:
             cross_entropy_answer(&request, &elements, next_)
-        elif request.operation >= SOFTMAX_JACOBIAN:
+        elif asks_for_matrices(&request):
             jacobian_answer(&request)
         else:
             slices_answer(&request, &elements, next_)

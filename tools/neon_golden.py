@@ -1,10 +1,11 @@
-"""Whether NEON gives the golden bits, on a machine that has none: cross-compiled, and run by an emulator.
+"""Whether the kernels of aarch64 give the golden bits, on another machine: cross-compiled, and run by an emulator.
 
     python tools/neon_golden.py
 
-Needs Debian's packages gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user. The kernels are those of the variant
-that is the baseline of aarch64; the face, which does no arithmetic, is left out (tools/bits_server.pxi). The headers of
-this Python serve for both machines: nothing of Python is linked.
+Needs Debian's packages gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user. The kernels are those of aarch64's
+variants with FMA; the face, which does no arithmetic, is left out (tools/bits_server.pxi). The headers of this Python
+serve for both machines: nothing of Python is linked. `make test-aarch64` runs the whole package, for which it needs a
+Python for aarch64.
 """
 
 from __future__ import annotations
@@ -22,28 +23,19 @@ import numpy as np
 
 import golden
 from kernel_builds import KERNELS, ROOT, kernel_extensions, to_c
+from write_shims import load_table, variant_table
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 FOLDER = ROOT / "build/neon"
-OPERATIONS = (
-    "softmax",
-    "log_softmax",
-    "logsumexp",
-    "softmax_vjp",
-    "log_softmax_vjp",
-    "log_softmax_jvp",
-    "softmax_jacobian",
-    "log_softmax_jacobian",
-    "softmax_and_jacobian",
-    "cross_entropy_and_grad",
-)
+OPERATIONS = load_table("_operations").names()
 
 
-def build(dtype: str) -> Path:
-    """The program for one dtype, of which only what `main` reaches is linked."""
-    name = f"f{np.dtype(dtype).itemsize * 8}_baseline"
-    kernels = kernel_extensions()[name]
-    source = to_c('include "bits_server.pxi"\n', FOLDER / f"server_{name}.pyx")
+def build(dtype: str, variant: str) -> Path:
+    """Build the program for one dtype and variant, of which only what `main` reaches is linked."""
+    name = f"f{np.dtype(dtype).itemsize * 8}_{variant}"
+    kernels = kernel_extensions(COMPILER)[name]
+    numbers = "".join(f"    ASKED_{operation.upper()} = {number}\n" for number, operation in enumerate(OPERATIONS))
+    source = to_c(f'cdef enum:\n{numbers}\ninclude "bits_server.pxi"\n', FOLDER / f"server_{name}.pyx")
     macros = [f"-D{macro}={value}" for macro, value in kernels.define_macros]
     folders = [f"-I{folder}" for folder in (KERNELS, sysconfig.get_path("include"))]
     sections = ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-static"]
@@ -117,16 +109,18 @@ def main() -> int:
         if shutil.which(program) is None:
             sys.exit(f"{program} is missing: apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user")
     different = 0
-    for dtype in golden.DTYPES:
-        program = build(dtype)
-        for columns in (False, True):
-            library = Emulated(program, dtype, columns)
-            wrong = golden.differences(golden.digests(library, dtype), golden.recorded()[dtype])
-            library.close()
-            print(f"NEON, {dtype}, {'columns' if columns else 'rows'}: {len(wrong)} digests differ")
-            for where in wrong[:20]:
-                print(f"  {', '.join(where)}")
-            different += len(wrong)
+    for variant in [name for name, row in variant_table.of_architecture("aarch64").items() if row.has_fma]:
+        for dtype in golden.DTYPES:
+            program = build(dtype, variant)
+            for columns in (False, True):
+                library = Emulated(program, dtype, columns)
+                wrong = golden.differences(golden.digests(library, dtype), golden.recorded()[dtype])
+                library.close()
+                walk = "columns" if columns else "rows"
+                print(f"aarch64, {variant}, {dtype}, {walk}: {len(wrong)} digests differ")
+                for where in wrong[:20]:
+                    print(f"  {', '.join(where)}")
+                different += len(wrong)
     return 1 if different else 0
 
 

@@ -23,6 +23,7 @@ from fuzzing.program import (
     evaluate,
     namespace,
 )
+from softmax_cy._operations import BY_NAME
 
 LARGEST_INPUT = 6000  # elements
 MEMORY = 2**14  # bytes that several arguments may share

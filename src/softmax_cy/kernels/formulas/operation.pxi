@@ -1,7 +1,7 @@
 # What can be done to slices with the same walks: compile-time constants that inline functions are given.
 
 cdef enum Operation:
-    # Of kernels: tools/bits_server.pxi counts on the order.
+    # Of kernels.
     SOFTMAX
     LOG_SOFTMAX
     LOGSUMEXP
