@@ -15,6 +15,17 @@ from libc.math cimport INFINITY, NAN, fabs
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, memcpy, memset
 
+# Here and not where it is used: Cython looks for packages from the folder of the file that asks, and only this one is
+# a package.
+from softmax_cy.kernels.kinds cimport (
+    KIND_BFLOAT16,
+    KIND_FLOAT16,
+    KIND_FLOAT32,
+    KIND_SWAPPED,
+    integer_at,
+    kind_size,
+    swap_bytes,
+)
 from softmax_cy.kernels.table cimport (
     BlockSum,
     CrossEntropySlices,

@@ -4,16 +4,6 @@
 
 from libc.stdint cimport uintptr_t
 
-from softmax_cy.kernels.kinds cimport (
-    KIND_BFLOAT16,
-    KIND_FLOAT16,
-    KIND_FLOAT32,
-    KIND_SWAPPED,
-    integer_at,
-    kind_size,
-    swap_bytes,
-)
-
 cdef extern from * nogil:
     int leading_zeros "__builtin_clzll" (unsigned long long number)
 
