@@ -80,13 +80,13 @@ def test_the_header_has_a_member_for_each_function_of_the_list(writer):
 
 def test_one_operation_more_in_the_list_is_asked_for_in_the_header(writer):
     operations = writer.load_table("_operations")
-    operations.OPERATIONS += (replace(operations.BY_NAME["softmax_vjp"], name="sparsemax_vjp"),)
+    operations.OPERATIONS += (replace(operations.BY_NAME["softmax_vjp"], name="one_more_vjp"),)
     missing = writer.find_missing_members(writer.list_functions(operations), HEADER)
     assert missing == (
         "softmax_cy_table in src/softmax_cy/include/softmax_cy.h lacks functions of the list of operations. Add at its "
         "end, each with a comment that says what it computes:\n\n"
         + "".join(
-            f"""    int (*sparsemax_vjp_{suffix})(
+            f"""    int (*one_more_vjp_{suffix})(
         ptrdiff_t rows, ptrdiff_t length,
         const {real} *grad, ptrdiff_t grad_row_stride, ptrdiff_t grad_stride,
         const {real} *y, ptrdiff_t y_row_stride, ptrdiff_t y_stride,

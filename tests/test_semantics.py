@@ -38,8 +38,10 @@ FORWARD, PRODUCTS, JACOBIANS, LOSSES = (
 
 # ---- corner cases ------------------------------------------------------------------------------------------------
 
-VALUES = (*FORWARD, "cross_entropy")
-DERIVATIVES = (*PRODUCTS, *JACOBIANS, "cross_entropy_and_grad")
+# In the order of the cells of a case: a new function has none until they are written.
+VALUES = ("softmax", "log_softmax", "logsumexp", "cross_entropy")
+OF_PRODUCTS = ("softmax_vjp", "softmax_jvp", "log_softmax_vjp", "log_softmax_jvp")
+DERIVATIVES = (*OF_PRODUCTS, "softmax_jacobian", "log_softmax_jacobian", "cross_entropy_and_grad")
 
 
 def cells(functions, expected):
@@ -81,7 +83,7 @@ class ProductCase:
     @property
     def cells(self):
         """Expected results by function."""
-        return cells(PRODUCTS, self.products)
+        return cells(OF_PRODUCTS, self.products)
 
 
 @dataclass
@@ -880,7 +882,7 @@ def group_as_text(group):
     """Its sentence, and one table or two: of values and of derivatives."""
     lines = ["", f"### {group.title}", "", group.about]
     if group is PRODUCT_GROUP:
-        head, given, halves = ["case", "vector", "y"], lambda c: (as_code(c.v), as_code(c.y)), [PRODUCTS]
+        head, given, halves = ["case", "vector", "y"], lambda c: (as_code(c.v), as_code(c.y)), [OF_PRODUCTS]
     elif group is LOSS_GROUP:
         head, halves = ["case", "x", "target", "options"], [LOSSES]
 
