@@ -452,7 +452,7 @@ def test_arguments_of_numba_callables_keep_their_names(numba_functions):
 
 def test_numba_has_a_callable_for_each_function_and_for_nothing_else(numba_functions):
     assert numba_functions.__all__ == POINTER_FUNCTIONS
-    for name in ("sparsemax_f32", "softmax", "softmax_f16", "softmax_and_jacobian_f32"):
+    for name in ("unknown_f32", "softmax", "softmax_f16", "softmax_and_jacobian_f32"):
         with pytest.raises(ValueError, match=f"no function of the C interface is named '{name}', expected one of"):
             numba_functions.make_caller(name)
 
