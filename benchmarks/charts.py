@@ -33,9 +33,9 @@ ROWS = (
 )
 
 # Told apart by the colour-blind, and opaque, so that both themes of a web page will do.
-COLOURS = {OURS: "#1f5fbf", "torch": "#d9601a", "numpy": "#7a8291", "scipy": "#9b59b6", "limit": "#2f9e6e"}
-MARKERS = {OURS: "o", "torch": "s", "numpy": "^", "scipy": "D", "limit": ""}
-COLOURS["plain Cython"], MARKERS["plain Cython"] = "#c2a300", "v"
+COLOURS = {OURS: "#1f5fbf", "torch": "#d9601a", "numpy": "#7a8291", "scipy": "#9b59b6"}
+COLOURS |= {"plain Cython": "#c2a300", "limit": "#2f9e6e"}
+MARKERS = {OURS: "o", "torch": "s", "numpy": "^", "scipy": "D", "plain Cython": "v", "limit": ""}
 STYLE = {
     "figure.facecolor": "#f6f8fa",
     "axes.facecolor": "#ffffff",
