@@ -14,8 +14,9 @@ from benchmarks.timing import Outcome
 
 NOTHING = "-"
 
-LEGEND = """`ours` is softmax_cy, `best` the fastest of the others but plain Cython. Times are medians over the rounds. `at best` is
-the shortest sample of softmax_cy. Ratios are medians too, of the ratios within a round, in which all take turns."""
+LEGEND = """`ours` is softmax_cy, `best` the fastest of the others but plain Cython. Times are medians over the
+rounds. `at best` is the shortest sample of softmax_cy. Ratios are medians too, of the ratios within a round, in which
+all take turns."""
 
 
 @dataclass(frozen=True)
