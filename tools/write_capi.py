@@ -15,14 +15,10 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from Cython import Tempita
+from write_sources import PACKAGE, expand_template, load_table, write_if_changed
 
-from write_shims import load_table
-
-PACKAGE = Path(__file__).parents[1] / "src/softmax_cy"
 OUTPUTS = ("capi.pyx", "capi.pxd")
 HEADER = PACKAGE / "include/softmax_cy.h"
 
@@ -179,8 +175,7 @@ def find_missing_members(functions: Iterable[Function], header: str) -> str:
 
 def expand(name: str, functions: Iterable[Function]) -> str:
     """Expand the template of a file."""
-    template = PACKAGE / f"{name}.tp"
-    return Tempita.Template(template.read_text("utf-8"), name=template.name).substitute(functions=list(functions))
+    return expand_template(PACKAGE / name, functions=list(functions))
 
 
 def write() -> None:
@@ -189,9 +184,7 @@ def write() -> None:
     if missing := find_missing_members(functions, HEADER.read_text("utf-8")):
         sys.exit(missing)
     for name in OUTPUTS:
-        path, text = PACKAGE / name, expand(name, functions)
-        if not path.exists() or path.read_text("utf-8") != text:
-            path.write_text(text, "utf-8")
+        write_if_changed(PACKAGE / name, expand(name, functions))
 
 
 if __name__ == "__main__":

@@ -7,29 +7,18 @@ same is not touched, so nothing is compiled again for it.
 
 from __future__ import annotations
 
-from pathlib import Path
+from write_sources import PACKAGE, expand_template, load_table, write_if_changed
 
-from Cython import Tempita
-
-from write_shims import load_table
-
-KERNELS = Path(__file__).parents[1] / "src/softmax_cy/kernels"
 OUTPUTS = ("table.pxd", "operations.pxi")
-
-
-def expand(name: str) -> str:
-    """Expand the template of a file."""
-    kernels = load_table("_operations").KERNELS
-    template = Tempita.Template((KERNELS / f"{name}.tp").read_text("utf-8"), name=f"{name}.tp")
-    return template.substitute(kernels=kernels, files=list(dict.fromkeys(kernel.file for kernel in kernels)))
 
 
 def write() -> None:
     """Write what has changed."""
+    kernels = load_table("_operations").KERNELS
+    files = list(dict.fromkeys(kernel.file for kernel in kernels))
     for name in OUTPUTS:
-        path, text = KERNELS / name, expand(name)
-        if not path.exists() or path.read_text("utf-8") != text:
-            path.write_text(text, "utf-8")
+        path = PACKAGE / "kernels" / name
+        write_if_changed(path, expand_template(path, kernels=kernels, files=files))
 
 
 if __name__ == "__main__":

@@ -5,22 +5,13 @@ setup.py calls this: the sources are made from the table of variants, and nobody
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
+
+from write_sources import load_table, write_if_changed
 
 PACKAGE = Path("src/softmax_cy")
 DTYPES = ("f32", "f64")
-
-
-def load_table(name: str) -> ModuleType:
-    """Import a module of the package by its path: there is no package yet."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / PACKAGE / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 variant_table = load_table("_variants")
@@ -43,6 +34,4 @@ def write_shims(variants: Iterable[variant_table.Variant]) -> None:
     """Write what is missing or has changed, and leave the rest as old as it is: it need not be compiled again."""
     for variant in variants:
         for dtype in DTYPES:
-            path, text = shim_path(dtype, variant), shim_text(dtype, variant)
-            if not path.exists() or path.read_text() != text:
-                path.write_text(text)
+            write_if_changed(shim_path(dtype, variant), shim_text(dtype, variant))

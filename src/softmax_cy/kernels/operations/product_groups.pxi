@@ -77,7 +77,7 @@ cdef inline bint product_groups(const Slices *all, char *scratch, Operation oper
     cdef Py_ssize_t row = all.length * <Py_ssize_t> sizeof(real)
     cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row)), i
     cdef Constants constants
-    # Not on the stack: as_gathered calls these kernels from within themselves.
+    # Not on the stack: walk_gathered calls these kernels from within themselves.
     cdef ProductGroup *group = <ProductGroup *> thread_buffer(TILE_BUFFER)
     cdef Pair pair
     cdef char *out

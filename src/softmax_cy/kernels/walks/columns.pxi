@@ -127,7 +127,7 @@ cdef inline totals sum_column_terms(
     while start < panel.length:
         end = start + count_block(start, panel.length)
         used = min(LANES, end - start)
-        # Four exponentials under way at a time, in two stages, as in terms_loop.
+        # Four exponentials under way at a time, in two stages, as in add_terms.
         for lane in range(0, used, 4):
             s0 = s1 = s2 = s3 = start_terms(which)
             i = start + lane
