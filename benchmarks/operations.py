@@ -7,14 +7,12 @@ module loads the list from its file, not from the installed package.
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "softmax_cy" / "_operations.py"
 
 _specification = importlib.util.spec_from_file_location(f"{__name__}._list", SOURCE)
 _list = importlib.util.module_from_spec(_specification)
-sys.modules[_specification.name] = _list  # dataclasses look their module up there
 _specification.loader.exec_module(_list)
 
 Operation = _list.Operation

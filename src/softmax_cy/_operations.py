@@ -9,11 +9,10 @@ This module imports nothing of the package: the build reads it before there is a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Array:
+class Array(NamedTuple):
     """An array that an operation reads or writes."""
 
     name: str  # of the parameter
@@ -21,8 +20,7 @@ class Array:
     ndim: int = 2  # in the C interface: 1 is an element a row, 2 a row, 3 a square matrix a row
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(NamedTuple):
     """A member of the table of kernels."""
 
     name: str  # of the member
@@ -37,8 +35,7 @@ class Kernel:
         return f"next_{self.name}_pass"
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """A public function, and its two functions of the C interface."""
 
     name: str
