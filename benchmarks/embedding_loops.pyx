@@ -53,12 +53,12 @@ def kernel_alone(capsule, const float[:, ::1] x, float[:, ::1] out, Py_ssize_t r
     elements.ndim = 1
     elements.shape[0] = x.shape[1]
     elements.strides[0] = sizeof(float)
-    slices.y = slices.keep = NULL
+    slices.y = slices.mask = NULL
     slices.count = 1
     slices.length = x.shape[1]
     slices.x_next = slices.out_next = x.shape[1] * sizeof(float)
-    slices.y_next = slices.keep_next = 0
-    slices.x_elements = slices.out_elements = slices.y_elements = slices.keep_elements = &elements
+    slices.y_next = slices.mask_next = 0
+    slices.x_elements = slices.out_elements = slices.y_elements = slices.mask_elements = &elements
     slices.scale = 1
     slices.stream = False
     with nogil:

@@ -48,7 +48,7 @@ cdef struct JacobianWork:
     Elements y_elements
     Elements out_elements
     Elements x_elements
-    Elements keep_elements
+    Elements mask_elements
     _layout.Outer outer
 
 
@@ -66,8 +66,8 @@ cdef void compute_rows(const void *context, Py_ssize_t begin, Py_ssize_t end) no
             rows.out = work.rows.out + series.offset[1] + i * series.stride[1]
             if rows.x != NULL:
                 rows.x = work.rows.x + series.offset[2] + i * series.stride[2]
-            if rows.keep != NULL:
-                rows.keep = work.rows.keep + series.offset[3] + i * series.stride[3]
+            if rows.mask != NULL:
+                rows.mask = work.rows.mask + series.offset[3] + i * series.stride[3]
             rows.first = max(0, begin - matrix * n)
             rows.last = min(n, end - matrix * n)
             work.kernel(&rows)
@@ -89,18 +89,18 @@ cdef int run_jacobian(
     work.rows.y = cnp.PyArray_BYTES(y)
     work.rows.out = cnp.PyArray_BYTES(out)
     work.rows.x = NULL if x is None else cnp.PyArray_BYTES(x)
-    work.rows.keep = NULL if mask is None else cnp.PyArray_BYTES(mask)
+    work.rows.mask = NULL if mask is None else cnp.PyArray_BYTES(mask)
     work.rows.length = _layout.measure_slice(y, call.axes)
     work.rows.y_elements = &work.y_elements
     work.rows.out_elements = &work.out_elements
     work.rows.x_elements = &work.x_elements
-    work.rows.keep_elements = &work.keep_elements
+    work.rows.mask_elements = &work.mask_elements
     _layout.describe_elements(&work.y_elements, y, call.axes)
     _layout.describe_elements(&work.out_elements, out, <uint64_t> 1 << (out.ndim - 1))
     if x is not None:
         _layout.describe_elements(&work.x_elements, x, call.axes)
     if mask is not None:
-        _layout.describe_elements(&work.keep_elements, mask, call.axes)
+        _layout.describe_elements(&work.mask_elements, mask, call.axes)
     work.rows.out_next = out.strides[out.ndim - 2]
     work.rows.stream = cnp.PyArray_NBYTES(out) > STREAM_ABOVE
     _layout.describe_outer(&work.outer, y, out, x, mask, call.axes)

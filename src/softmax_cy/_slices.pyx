@@ -36,9 +36,9 @@ cdef inline void move_to(Slices *slices, const SliceWork *work, Py_ssize_t begin
     slices.x_next = series.stride[0]
     slices.out_next = series.stride[1]
     # There is at most one of these two: it is the third operand.
-    if slices.keep != NULL:
-        slices.keep = work.slices.keep + series.offset[2]
-        slices.keep_next = series.stride[2]
+    if slices.mask != NULL:
+        slices.mask = work.slices.mask + series.offset[2]
+        slices.mask_next = series.stride[2]
     elif slices.y != NULL:
         slices.y = work.slices.y + series.offset[2]
         slices.y_next = series.stride[2]
@@ -85,11 +85,11 @@ cdef int run_slices(
     work.slices.x = cnp.PyArray_BYTES(x)
     work.slices.out = cnp.PyArray_BYTES(out)
     work.slices.y = NULL if y is None else cnp.PyArray_BYTES(y)
-    work.slices.keep = NULL if mask is None else cnp.PyArray_BYTES(mask)
+    work.slices.mask = NULL if mask is None else cnp.PyArray_BYTES(mask)
     work.slices.length = _layout.measure_slice(x, call.axes)
     work.slices.x_elements = &work.elements[0]
     work.slices.out_elements = &work.elements[1]
-    work.slices.y_elements = work.slices.keep_elements = &work.elements[2]
+    work.slices.y_elements = work.slices.mask_elements = &work.elements[2]
     work.slices.scale = call.scale
     work.slices.stream = (
         x.data != out.data and (y is None or y.data != out.data)
@@ -105,7 +105,7 @@ cdef int run_slices(
     if work.outer.count == 1 and nanoseconds < _threads.RELEASE_GIL_ABOVE:
         # What follows would do the same, and a vector of ten elements would take a twentieth more time.
         work.slices.count = 1
-        work.slices.x_next = work.slices.out_next = work.slices.y_next = work.slices.keep_next = 0
+        work.slices.x_next = work.slices.out_next = work.slices.y_next = work.slices.mask_next = 0
         work.kernels.whole(&work.slices)
         return 0
     each = nanoseconds / work.outer.count

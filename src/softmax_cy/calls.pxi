@@ -76,15 +76,15 @@ cdef inline int call_slices_kernel(
     slices.x = x.data
     slices.out = out.data
     slices.y = NULL
-    slices.keep = NULL
+    slices.mask = NULL
     slices.count = x.counts[0]
     slices.length = x.counts[1]
     slices.x_next = x.strides[0]
     slices.out_next = out.strides[0]
-    slices.y_next = slices.keep_next = 0
+    slices.y_next = slices.mask_next = 0
     slices.x_elements = &x_elements
     slices.out_elements = &out_elements
-    slices.y_elements = slices.keep_elements = &y_elements
+    slices.y_elements = slices.mask_elements = &y_elements
     set_elements(&x_elements, &x, 1, size)
     if elementwise:
         set_elements(&out_elements, &out, 1, size)
@@ -132,8 +132,8 @@ cdef inline int call_jacobian_kernel(
     rows.out_next = out.strides[1]
     rows.scale = scale
     rows.stream = is_larger_than_caches(y.counts[0] * length * length, size)
-    rows.x = rows.keep = NULL
-    rows.x_elements = rows.keep_elements = NULL
+    rows.x = rows.mask = NULL
+    rows.x_elements = rows.mask_elements = NULL
     set_elements(&y_elements, &y, 1, size)
     set_elements(&out_elements, &out, 2, size)
     for i in range(y.counts[0]):

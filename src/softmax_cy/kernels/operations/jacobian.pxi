@@ -25,10 +25,10 @@ cdef real find_complement(const JacobianRows *rows, char *scratch) noexcept nogi
     cdef LogSum sum_
     memset(&all, 0, sizeof(Slices))
     all.x = rows.x
-    all.keep = rows.keep
+    all.mask = rows.mask
     all.length = rows.length
     all.x_elements = rows.x_elements
-    all.keep_elements = rows.keep_elements
+    all.mask_elements = rows.mask_elements
     all.scale = rows.scale
     s = take_slice(&all, 0)
     sum_ = find_log_sum(&s, find_slice_max(&s, scratch), NULL, scratch)

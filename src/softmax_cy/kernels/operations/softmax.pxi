@@ -149,7 +149,7 @@ cdef inline void softmax_panel(
 cdef inline bint suit_one_vector(const Slices *slices) noexcept nogil:
     """A few contiguous slices of at most a vector each."""
     return (
-        slices.length <= LANES and slices.count < LANES // 2 and slices.keep == NULL
+        slices.length <= LANES and slices.count < LANES // 2 and slices.mask == NULL
         and are_contiguous(slices.x_elements) and are_contiguous(slices.out_elements)
     )
 

@@ -23,7 +23,7 @@ cdef inline Py_ssize_t count_to_line(const char *out, Py_ssize_t count, int vect
 cdef struct Slice:
     const char *x
     char *out
-    const char *keep
+    const char *mask
     const Slices *all
 
 
@@ -31,41 +31,41 @@ cdef inline Slice take_slice(const Slices *slices, Py_ssize_t i) noexcept nogil:
     cdef Slice s
     s.x = slices.x + i * slices.x_next
     s.out = slices.out + i * slices.out_next if slices.out != NULL else NULL
-    s.keep = slices.keep + i * slices.keep_next if slices.keep != NULL else NULL
+    s.mask = slices.mask + i * slices.mask_next if slices.mask != NULL else NULL
     s.all = slices
     return s
 
 
 cdef void drop(const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch, real value) noexcept nogil:
     """Put value in the place of what is dropped."""
-    cdef char[MOST_IN_BLOCK] keep
+    cdef char[MOST_IN_BLOCK] mask
     cdef real *p = <real *> scratch
     cdef Py_ssize_t i
-    gather_raw(s.keep, s.all.keep_elements, start, count, keep, 1)
+    gather_raw(s.mask, s.all.mask_elements, start, count, mask, 1)
     for i in range(count):
-        if not keep[i]:
+        if not mask[i]:
             p[i] = value
 
 
 cdef inline const char *fetch(const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch) noexcept nogil:
     """Where a block of x lies side by side, what is dropped being -inf: in x itself, or copied to scratch."""
-    if s.keep == NULL and are_contiguous(s.all.x_elements):
+    if s.mask == NULL and are_contiguous(s.all.x_elements):
         return s.x + start * <Py_ssize_t> sizeof(real)
     gather(s.x, s.all.x_elements, start, count, scratch)
-    if s.keep != NULL:
+    if s.mask != NULL:
         drop(s, start, count, scratch, -INFINITY)
     return scratch
 
 
 cdef bint keeps_anything(const Slice *s) noexcept nogil:
-    cdef char[MOST_IN_BLOCK] keep
+    cdef char[MOST_IN_BLOCK] mask
     cdef Py_ssize_t start = 0, count
-    if s.keep == NULL:
+    if s.mask == NULL:
         return True
     while start < s.all.length:
         count = min(s.all.length - start, <Py_ssize_t> MOST_IN_BLOCK)
-        gather_raw(s.keep, s.all.keep_elements, start, count, keep, 1)
-        if memchr(keep, 1, count) != NULL:
+        gather_raw(s.mask, s.all.mask_elements, start, count, mask, 1)
+        if memchr(mask, 1, count) != NULL:
             return True
         start += count
     return False
@@ -73,7 +73,7 @@ cdef bint keeps_anything(const Slice *s) noexcept nogil:
 
 cdef inline char *find_room(const Slice *s, Py_ssize_t start, char *scratch) noexcept nogil:
     """Where a block of the result is to be written before `deliver`: in out itself, or in scratch."""
-    if s.keep == NULL and are_contiguous(s.all.out_elements):
+    if s.mask == NULL and are_contiguous(s.all.out_elements):
         return s.out + start * <Py_ssize_t> sizeof(real)
     return scratch
 
@@ -82,7 +82,7 @@ cdef inline void deliver(
     const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch, real dropped
 ) noexcept nogil:
     """Bring a block of the result from `find_room` to its place."""
-    if s.keep != NULL:
+    if s.mask != NULL:
         drop(s, start, count, scratch, dropped)
     elif are_contiguous(s.all.out_elements):
         return
@@ -94,7 +94,7 @@ cdef void deliver_value(
 ) noexcept nogil:
     """Give some elements one value, or `dropped`."""
     cdef Py_ssize_t count
-    if s.keep == NULL:
+    if s.mask == NULL:
         scatter_value(value, s.out, s.all.out_elements, start, end - start)
         return
     while start < end:

@@ -138,7 +138,7 @@ cdef total sum_below_top(const char *x, Py_ssize_t count, const Shifts *shifts, 
 
 cdef inline char *find_room_for_exponentials(const Slice *s) noexcept nogil:
     """`out`, or NULL where it cannot hold them."""
-    return s.out if s.keep == NULL and are_contiguous(s.all.out_elements) else NULL
+    return s.out if s.mask == NULL and are_contiguous(s.all.out_elements) else NULL
 
 
 cdef inline char *find_room_beside_logits(const Slice *s) noexcept nogil:

@@ -8,7 +8,7 @@ cdef enum:
 cdef inline bint suit_gathering(const Slices *slices) noexcept nogil:
     """Where at least two fit."""
     return (
-        slices.keep == NULL and slices.count > 1
+        slices.mask == NULL and slices.count > 1
         and slices.length * <Py_ssize_t> sizeof(real) <= BLOCK_BYTES // 4
     )
 

@@ -29,7 +29,7 @@ cdef inline bint are_halves(const Slice *s) noexcept nogil:
     cdef const Elements *elements = s.all.x_elements
     return (
         (elements.kind == KIND_FLOAT16 or elements.kind == KIND_BFLOAT16)
-        and elements.ndim == 1 and elements.strides[0] == 2 and s.keep == NULL)
+        and elements.ndim == 1 and elements.strides[0] == 2 and s.mask == NULL)
 
 
 cdef inline real fetch_max(
