@@ -3,7 +3,8 @@
 # Design:
 # 1. log sum exp(x) = max + log(1 + others): the sum of all exponentials but the largest, over that one. It is what is
 #    left of the sum of all once the largest is taken off as it was added, rounding and all. Where one class holds
-#    nearly everything few digits would be left: below FEW_OTHERS they are added by themselves, in a second go.
+#    nearly everything few digits would be left: below FEW_OTHERS they are added by themselves, in a second go. In a
+#    slice of several blocks this is done for each block (joined.pxi).
 # 2. log_softmax is (x - max) - log(1 + others). Both parts have the same sign, so nothing cancels: half an ulp each,
 #    and half for the difference.
 # 3. The logarithm of a sum is taken once a slice, in pairs of doubles (sums.h), so libm has no part in the bits.
@@ -14,22 +15,18 @@ cdef struct LogSum:
     total over
     total all_          # the sum of the exponentials, as they were raised
     total others        # of all but one of the largest, in units of it
+    Unit unit           # of all_, where the slice has several blocks
 
 
-cdef inline Exponential compute_largest(real top, Shifts shifts) noexcept nogil:
-    return exp_shifted(v_set(top), shifts, False)
-
-
-cdef inline double read_exactly(Exponential e) noexcept nogil:
-    """In the first lane: what float32 has lost fits a double."""
-    return <double> v_first(e.value) + v_first(recover_rounding(e))
-
-
-cdef inline total find_others(total all_, Exponential largest) noexcept nogil:
+cdef inline total subtract_largest(total all_, Exponential largest) noexcept nogil:
     cdef total minus_largest
     minus_largest.hi = -v_first(largest.value)
     minus_largest.lo = -v_first(recover_rounding(largest))
-    return total_over(total_add(all_, minus_largest), read_exactly(largest))
+    return total_add(all_, minus_largest)
+
+
+cdef inline total find_others(total all_, Exponential largest) noexcept nogil:
+    return total_over(subtract_largest(all_, largest), read_exactly(largest))
 
 
 cdef inline totals find_others_of_each(const totals *sums, Exponential largest) noexcept nogil:
@@ -56,3 +53,30 @@ cdef inline Constants make_log_constants(real top, total over, real scale) noexc
     c.top = v_set(top)
     c.over = v_set(<real> (over.hi + over.lo))
     return c
+
+
+cdef LogSum finish_log_sum(const Joined *joined) noexcept nogil:
+    """Of a slice of several blocks. `over` is NaN where an element is."""
+    cdef LogSum sum_
+    sum_.top = joined.unit.top
+    sum_.over = joined.others
+    if has_softmax(sum_.top):
+        sum_.unit = joined.unit
+        sum_.all_ = take_all(joined)
+        sum_.others = total_over(joined.others, joined.unit.largest.hi + joined.unit.largest.lo)
+        sum_.over = total_log1p(sum_.others)
+    return sum_
+
+
+cdef inline lowered_total find_sum_for_block(
+    const LogSum *sum_, real top, const Shifts *shifts, real scale
+) noexcept nogil:
+    """The sum of a slice in the unit of a block, whose largest element and shift these are."""
+    cdef lowered_total result
+    cdef Unit unit
+    if top == sum_.top or not has_softmax(top):
+        result.sum = sum_.all_
+        result.steps = 0
+        return result
+    unit = measure_unit(top, shifts)
+    return convert_sum_back(sum_.all_, &sum_.unit, &unit, scale)

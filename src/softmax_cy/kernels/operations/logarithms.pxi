@@ -1,56 +1,5 @@
 # log_softmax and logsumexp: formulas/logarithm.pxi says how.
 
-cdef bint has_nan(const Slice *s, char *scratch) noexcept nogil:
-    cdef vreal found = v_set(0), a
-    cdef const real *p
-    cdef Py_ssize_t start = 0, count, i
-    while start < s.all.length:
-        count = count_block(start, s.all.length)
-        p = <const real *> fetch(s, start, count, scratch)
-        i = 0
-        while i < count:
-            a = v_load_first(p + i, min(count - i, LANES), 0)
-            found = v_max(found, v_where_unequal(a, a, v_set(1)))
-            i += LANES
-        start += count
-    return v_max_across(found) > 0
-
-
-cdef total sum_slice(
-    const Slice *s, const Shifts *shifts, real top, TermSum which, char *kept, char *scratch
-) noexcept nogil:
-    """`kept`: where all exponentials are left, or NULL."""
-    cdef Py_ssize_t start = 0, count
-    cdef const char *block
-    cdef total t, of_block
-    t.hi = t.lo = 0
-    while start < s.all.length:
-        count = count_block(start, s.all.length)
-        block = fetch(s, start, count, scratch)
-        if which == BELOW_TOP:
-            of_block = sum_below_top(block, count, shifts, top)
-        else:
-            of_block = sum_exponentials(
-                block, kept + start * <Py_ssize_t> sizeof(real) if kept != NULL else NULL, count, shifts)
-        t = total_add(t, of_block)
-        start += count
-    return t
-
-
-cdef LogSum find_log_sum(const Slice *s, real top, char *kept, char *scratch) noexcept nogil:
-    """Of a slice that has_softmax. `kept`, which is not x: where all exponentials are left, or NULL."""
-    cdef Shifts shifts = find_shifts(v_set(top), s.all.scale)
-    cdef Exponential largest = compute_largest(top, shifts)
-    cdef LogSum sum_
-    sum_.top = top
-    sum_.all_ = sum_slice(s, &shifts, top, EXPONENTIALS_ALONE, kept, scratch)
-    sum_.others = find_others(sum_.all_, largest)
-    if sum_.others.hi < FEW_OTHERS:
-        sum_.others = total_over(sum_slice(s, &shifts, top, BELOW_TOP, NULL, scratch), read_exactly(largest))
-    sum_.over = total_log1p(sum_.others)
-    return sum_
-
-
 cdef inline void write_log_softmax(
     const Slice *s, Py_ssize_t start, Py_ssize_t end, const LogSum *sum_, char *scratch
 ) noexcept nogil:
@@ -60,9 +9,6 @@ cdef inline void write_log_softmax(
     cdef char *target
     cdef bint stream
     cdef Constants constants = make_log_constants(sum_.top, sum_.over, <real> s.all.scale)
-    if not is_number(sum_.over):
-        deliver_value(s, start, end, scratch, NAN, -INFINITY)
-        return
     while start < end:
         count = count_block(start, end)
         block = fetch(s, start, count, scratch)
@@ -74,13 +20,11 @@ cdef inline void write_log_softmax(
 
 
 cdef void log_softmax_slice(const Slice *s, char *scratch) noexcept nogil:
-    cdef real top = find_slice_max(s, scratch)
-    cdef LogSum sum_
-    if not has_softmax(top):
+    cdef LogSum sum_ = find_log_sum(s, NULL, keep_no_tops(), scratch)
+    if has_softmax(sum_.top) and is_number(sum_.over):
+        write_log_softmax(s, 0, s.all.length, &sum_, scratch)
+    else:
         deliver_value(s, 0, s.all.length, scratch, NAN, -INFINITY)
-        return
-    sum_ = find_log_sum(s, top, NULL, scratch)
-    write_log_softmax(s, 0, s.all.length, &sum_, scratch)
 
 
 cdef inline void write_log_sum(const Slices *slices, char *out, const LogSum *sum_) noexcept nogil:
@@ -88,16 +32,12 @@ cdef inline void write_log_sum(const Slices *slices, char *out, const LogSum *su
 
 
 cdef void logsumexp_slice(const Slice *s, char *scratch) noexcept nogil:
-    cdef real top = find_slice_max(s, scratch)
-    cdef real result = top * <real> s.all.scale
-    cdef LogSum sum_
-    if has_softmax(top):
-        sum_ = find_log_sum(s, top, NULL, scratch)
+    cdef LogSum sum_ = find_log_sum(s, NULL, keep_no_tops(), scratch)
+    if has_softmax(sum_.top):
         write_log_sum(s.all, s.out, &sum_)
-        return
-    if has_nan(s, scratch):
-        result = NAN
-    write_result(result, s.out, s.all.out_elements.kind)
+    else:
+        write_result(
+            sum_.top * <real> s.all.scale if is_number(sum_.over) else NAN, s.out, s.all.out_elements.kind)
 
 
 cdef inline totals find_group_others(
@@ -216,13 +156,47 @@ cdef inline void log_panel(
         finish_columns(panel, width, whole, columns, LOG_SOFTMAX, False)
 
 
+cdef bint log_long_panel(const Panel *panel, int width, bint whole, Constants *columns, real scale) noexcept nogil:
+    """Of slices of several blocks. A vector of slices is done as a whole, or nothing is written there."""
+    cdef LogSum[MOST_LANES] sums
+    cdef totals logs = totals_start()
+    cdef real[MOST_LANES] tops
+    cdef Panel one
+    cdef Py_ssize_t lane
+    cdef int v
+    for v in range(width):
+        one = take_vector(panel, v)
+        columns[v].ordinary = v_set(0)
+        if not sum_long_columns(&one, whole, scale, sums):
+            continue
+        columns[v].ordinary = v_set(1)
+        if panel.one_result:
+            for lane in range(panel.lanes):
+                write_result(
+                    product_plus_total(sums[lane].top, scale, sums[lane].over),
+                    one.out + lane * <Py_ssize_t> sizeof(real), KIND_REAL)
+            continue
+        for lane in range(panel.lanes):
+            totals_set(&logs, lane, sums[lane].over)
+            tops[lane] = sums[lane].top
+        columns[v].scale = scale
+        columns[v].top = v_load(tops)
+        columns[v].over = totals_rounded(&logs)
+        finish_columns(&one, 1, whole, &columns[v], LOG_SOFTMAX, False)
+    return are_ordinary(columns, width, panel.slices)
+
+
 cdef bint log_whole_panel(const Panel *panel, int width, Constants *columns, real scale) noexcept nogil:
+    if panel.length > block_length():
+        return log_long_panel(panel, width, True, columns, scale)
     start_columns(panel, width, True, columns, scale)
     log_panel(panel, width, True, columns, scale)
     return are_ordinary(columns, width, panel.slices)
 
 
 cdef bint log_part_panel(const Panel *panel, int width, Constants *columns, real scale) noexcept nogil:
+    if panel.length > block_length():
+        return log_long_panel(panel, 1, False, columns, scale)
     start_columns(panel, 1, False, columns, scale)
     log_panel(panel, 1, False, columns, scale)
     return are_ordinary(columns, 1, panel.slices)
@@ -254,10 +228,19 @@ cdef bint logsumexp_groups(const Slices *slices, char *scratch) noexcept nogil:
     return True
 
 
+cdef void log_softmax_after_panel(const Slices *slices, Py_ssize_t i, char *scratch) noexcept nogil:
+    """Where nothing is written yet, all is to be done; elsewhere whoever has no finite sum is NaN."""
+    if slices.length > block_length():
+        log_softmax_one(slices, i, scratch)
+    else:
+        fill_with_nan(slices, i, scratch)
+
+
 cdef void log_softmax_slices(const Slices *slices) noexcept nogil:
     cdef Walk walk = Walk(
         kernel=log_softmax_slices, longest_tile=LOG_TILES, one_result=False, whole_panel=log_whole_panel,
-        part_panel=log_part_panel, after_panel=fill_with_nan, rows=log_softmax_groups, slice_=log_softmax_one)
+        part_panel=log_part_panel,
+        after_panel=log_softmax_after_panel, rows=log_softmax_groups, slice_=log_softmax_one)
     walk_slices(slices, &walk)
 
 
@@ -268,48 +251,18 @@ cdef void logsumexp_slices(const Slices *slices) noexcept nogil:
     walk_slices(slices, &walk)
 
 
-cdef LogSum find_long_log_sum(const LongSlice *long_) noexcept nogil:
-    """As find_log_sum. The first sum is of all exponentials, the second of all below the largest, if that was taken."""
-    cdef real top = <real> long_.whole.top
-    cdef Exponential largest = compute_largest(top, find_shifts(v_set(top), long_.slices.scale))
-    cdef LogSum sum_
-    sum_.top = top
-    sum_.all_ = take_first_sum(&long_.whole)
-    if long_.below_top:
-        sum_.others = total_over(take_second_sum(&long_.whole), read_exactly(largest))
-    else:
-        sum_.others = find_others(sum_.all_, largest)
-    sum_.over = total_log1p(sum_.others)
-    return sum_
-
-
 cdef void exponentials_beside_logits_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
     cdef Slice s = take_slice(long_.slices, 0)
-    terms_pass(long_, begin, end, EXPONENTIALS_ALONE, find_room_beside_logits(&s))
+    sum_pass(long_, begin, end, find_room_beside_logits(&s))
 
 
 cdef Pass choose_logarithm_pass(LongSlice *long_) noexcept nogil:
     """Up to HAVE_SUM: then find_long_log_sum is known, and there is none."""
-    cdef BlockSum whole
     if long_.step == NOTHING:
-        long_.step = FIND_LARGEST
-        return largest_pass
-    if long_.step == FIND_LARGEST:
         long_.step = ADD_EXPONENTIALS
-        if not find_top(long_):
-            return refuse(long_)
-        if long_.plain_index:
-            return exponentials_beside_logits_pass
-        return exponentials_pass
-    whole = join_blocks(long_)
-    if long_.step == ADD_EXPONENTIALS:
-        set_block_sums(&long_.whole, take_first_sum(&whole), total_of(0))
-        if find_long_log_sum(long_).others.hi < FEW_OTHERS:
-            long_.step = ADD_BELOW_TOP
-            return below_top_pass
-    else:
-        long_.below_top = True
-        set_block_sums(&long_.whole, take_first_sum(&long_.whole), take_first_sum(&whole))
+        return exponentials_beside_logits_pass if long_.plain_index else exponentials_pass
+    if not join_exponentials(long_):
+        return refuse(long_)
     long_.step = HAVE_SUM
     return NULL
 

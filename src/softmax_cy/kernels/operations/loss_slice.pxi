@@ -65,21 +65,24 @@ cdef inline Sums sum_losses(
 
 cdef void write_gradient(
     const CrossEntropySlices *all, const Slice *s, const char *target, Py_ssize_t start, Py_ssize_t end, LogSum sum_,
-    real coefficient_sum, char *scratch, char *spare,
+    Tops tops, real coefficient_sum, char *scratch, char *spare,
 ) noexcept nogil:
     """p_c * coefficient_sum less the part of the coefficients that is not an index, times the factor."""
     cdef char *half = scratch + BLOCK_BYTES // 2
-    cdef Shifts shifts = find_shifts(v_set(sum_.top), 1)
-    cdef reciprocals r = find_reciprocals(sum_)
+    cdef reciprocals r
     cdef Py_ssize_t count, i, lanes
     cdef Coefficients c
+    cdef const char *exponentials
+    cdef real top = sum_.top
     cdef const real *x
     cdef real *q
     cdef vreal a
     while start < end:
         count = count_half_block(start, end)
-        sum_exponentials(fetch(s, start, count, scratch), scratch, count, &shifts)
-        x = <const real *> scratch
+        if start % block_length() == 0 or tops.first != NULL:
+            top = find_top_of_block(s, &sum_, tops, start // block_length() * block_length(), scratch)
+        r = prepare_block(s, &sum_, top, start, count, NULL, scratch, &exponentials)
+        x = <const real *> exponentials
         c = gather_coefficients(all, target, start, count, half, spare)
         q = <real *> find_room(s, start, scratch)
         i = 0
@@ -100,24 +103,20 @@ cdef inline bint is_plain_index(const CrossEntropySlices *all, real weight) noex
 
 
 cdef void write_plain_gradient(
-    const CrossEntropySlices *all, const Slice *s, Py_ssize_t start, Py_ssize_t end, LogSum sum_, real coefficient,
-    const char *kept, char *scratch,
+    const CrossEntropySlices *all, const Slice *s, Py_ssize_t start, Py_ssize_t end, LogSum sum_, Tops tops,
+    real coefficient, const char *kept, char *scratch,
 ) noexcept nogil:
     """gradient, of slices that is_plain_index, over whole blocks. `kept`: all exponentials, or NULL."""
-    cdef Shifts shifts = find_shifts(v_set(sum_.top), 1)
     cdef Py_ssize_t count
     cdef const char *block
+    cdef real top
     cdef Constants constants
-    constants.r = find_reciprocals(sum_)
     constants.coefficient = v_set(coefficient)
     constants.factor = v_set(<real> all.grad_factor)
     while start < end:
         count = count_block(start, end)
-        block = scratch
-        if kept != NULL:
-            block = kept + start * <Py_ssize_t> sizeof(real)
-        else:
-            sum_exponentials(fetch(s, start, count, scratch), scratch, count, &shifts)
+        top = find_top_of_block(s, &sum_, tops, start, scratch)
+        constants.r = prepare_block(s, &sum_, top, start, count, kept, scratch, &block)
         finish(block, NULL, find_room(s, start, scratch), count, &constants, CROSS_ENTROPY_GRADIENT, False)
         deliver(s, start, count, scratch, 0)
         start += count
@@ -165,7 +164,7 @@ cdef void cross_entropy_slice(
     cdef real weight = 1, of_index = 0, x_index = 0, loss = 0, coefficient_sum = 0
     cdef LogSum sum_
     cdef Sums sums
-    cdef real top
+    cdef Tops tops = keep_tops(all.length)
     cdef bint is_multiple
     cdef char *kept = NULL
     if is_index and index == IGNORED:
@@ -177,20 +176,18 @@ cdef void cross_entropy_slice(
         of_index = <real> (1 - all.smoothing) * weight
         x_index = read_element(s.x, all.x_elements, index)
     is_multiple = is_plain_index(all, weight)
-    if is_multiple:
+    if is_multiple and tops.first != NULL:
         kept = find_room_beside_logits(&s)
-    top = find_slice_max(&s, scratch)
-    sum_.over = total_of(NAN)
-    if has_softmax(top) and not out_of_range:
-        sum_ = find_log_sum(&s, top, kept, scratch)
-    if not is_number(sum_.over):
+    if not out_of_range:
+        sum_ = find_log_sum(&s, kept, tops, scratch)
+    if out_of_range or not (has_softmax(sum_.top) and is_number(sum_.over)):
         # Even where nothing is asked of the slice.
         deliver_everywhere(all, &s, NAN, loss_at, scratch)
         return
     if is_index:
         if of_index != 0:
             # x_index - top is exact, or far from 0: then half an ulp of it is half an ulp of the loss.
-            loss = round_loss(of_index, x_index - top, sum_.over)
+            loss = round_loss(of_index, x_index - sum_.top, sum_.over)
         coefficient_sum = of_index
     if not is_index or all.smoothing != 0:
         sums = sum_losses(all, &s, target, sum_, scratch, spare)
@@ -199,9 +196,9 @@ cdef void cross_entropy_slice(
     write_result(loss, loss_at, all.loss_kind)
     if all.grad != NULL:
         if is_multiple:
-            write_plain_gradient(all, &s, 0, all.length, sum_, coefficient_sum, kept, scratch)
+            write_plain_gradient(all, &s, 0, all.length, sum_, tops, coefficient_sum, kept, scratch)
         else:
-            write_gradient(all, &s, target, 0, all.length, sum_, coefficient_sum, scratch, spare)
+            write_gradient(all, &s, target, 0, all.length, sum_, tops, coefficient_sum, scratch, spare)
         if is_index:
             put_gradient_at_index(all, &s, index, x_index, sum_, weight, of_index)
 

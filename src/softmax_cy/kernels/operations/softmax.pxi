@@ -8,65 +8,60 @@
 # 3. NaN: v_max skips it in the first pass, exp_shifted keeps it in the second, the sum carries it to every quotient.
 
 cdef inline void write_softmax(
-    const Slice *s, Py_ssize_t start, Py_ssize_t end, const char *kept, const Shifts *shifts, total sum_, char *scratch
+    const Slice *s, Py_ssize_t start, Py_ssize_t end, const char *kept, Tops tops, const LogSum *sum_, char *scratch
 ) noexcept nogil:
     """The third pass, over whole blocks. kept: the exponentials of all elements, or NULL."""
     cdef Py_ssize_t count
     cdef const char *block
     cdef char *target
     cdef bint stream
+    cdef real top
     cdef Constants constants
-    if not is_number(sum_):
-        deliver_value(s, start, end, scratch, NAN, 0)
-        return
-    constants.r = reciprocal_in_all_lanes(total_reciprocal(sum_))
     while start < end:
         count = count_block(start, end)
+        top = find_top_of_block(s, sum_, tops, start, scratch)
+        constants.r = prepare_block(s, sum_, top, start, count, kept, scratch, &block)
         target = find_room(s, start, scratch)
-        if kept != NULL:
-            block = kept + start * <Py_ssize_t> sizeof(real)
-        else:
-            sum_exponentials(fetch(s, start, count, scratch), scratch, count, shifts)
-            block = scratch
         stream = s.all.stream and target != scratch and kept == NULL
         finish(block, NULL, target, count, &constants, SOFTMAX, stream)
         deliver(s, start, count, scratch, 0)
         start += count
 
 
+cdef inline void write_no_softmax(const Slice *s, Py_ssize_t start, Py_ssize_t end, char *scratch) noexcept nogil:
+    """Of a slice that has none, because of NaN or infinities, or because nothing is asked for."""
+    deliver_value(s, start, end, scratch, NAN if keeps_anything(s) else 0, 0)
+
+
+cdef LogSum sum_one_block(const Slice *s, char *scratch) noexcept nogil:
+    """What softmax needs of a slice of one block, whose exponentials are left in scratch."""
+    cdef const char *block
+    cdef Shifts shifts
+    cdef LogSum sum_
+    sum_.top = fetch_max(s, 0, s.all.length, scratch, -INFINITY, &block)
+    sum_.over = total_of(0)
+    if has_softmax(sum_.top):
+        shifts = find_shifts(v_set(sum_.top), s.all.scale)
+        sum_.over = sum_.all_ = sum_exponentials(block, scratch, s.all.length, &shifts)
+    return sum_
+
+
 cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     """A slice of any length and strides, in blocks."""
     cdef Py_ssize_t length = s.all.length
-    cdef Py_ssize_t start, count
-    cdef real top
-    cdef const char *block = NULL
-    cdef char *kept = NULL
-    cdef Shifts shifts
-    cdef total t, of_block
+    cdef char *kept = scratch
+    cdef Tops tops = keep_tops(length)
+    cdef LogSum sum_
     if length <= block_length():
-        # One block is brought side by side once.
-        kept = scratch
-        top = fetch_max(s, 0, length, scratch, -INFINITY, &block)
+        sum_ = sum_one_block(s, scratch)
     else:
-        top = find_slice_max(s, scratch)
-    if not has_softmax(top):
-        deliver_value(s, 0, length, scratch, NAN if keeps_anything(s) else 0, 0)
-        return
-    shifts = find_shifts(v_set(top), s.all.scale)
-    if kept != scratch:
-        kept = find_room_for_exponentials(s)
-
-    t.hi = t.lo = 0
-    start = 0
-    while start < length:
-        count = count_block(start, length)
-        if kept != scratch:
-            block = fetch(s, start, count, scratch)
-        of_block = sum_exponentials(
-            block, kept + start * <Py_ssize_t> sizeof(real) if kept != NULL else NULL, count, &shifts)
-        t = total_add(t, of_block)
-        start += count
-    write_softmax(s, 0, length, kept, &shifts, t, scratch)
+        # What is kept is in the units of the blocks, which must be known, then, too.
+        kept = find_room_for_exponentials(s) if tops.first != NULL else NULL
+        sum_ = find_long_sum(s, kept, tops, scratch)
+    if has_softmax(sum_.top) and is_number(sum_.over):
+        write_softmax(s, 0, length, kept, tops, &sum_, scratch)
+    else:
+        write_no_softmax(s, 0, length, scratch)
 
 
 cdef bint softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
@@ -146,6 +141,20 @@ cdef inline void softmax_panel(
         finish_columns(panel, width, whole, columns, SOFTMAX, False)
 
 
+cdef bint softmax_long_panel(const Panel *panel, int width, bint whole, Constants *columns, real scale) noexcept nogil:
+    """Of slices of several blocks. A vector of slices is done as a whole, or nothing is written there."""
+    cdef LogSum[MOST_LANES] sums
+    cdef Panel one
+    cdef int v
+    for v in range(width):
+        one = take_vector(panel, v)
+        columns[v].ordinary = v_set(0)
+        if sum_long_columns(&one, whole, scale, sums):
+            finish_long_columns(&one, whole, sums, scale, SOFTMAX)
+            columns[v].ordinary = v_set(1)
+    return are_ordinary(columns, width, panel.slices)
+
+
 cdef inline bint suit_one_vector(const Slices *slices) noexcept nogil:
     """A few contiguous slices of at most a vector each."""
     return (
@@ -182,12 +191,16 @@ cdef inline bint softmax_vector(const char *x, char *out, Py_ssize_t count, real
 
 
 cdef bint softmax_whole_panel(const Panel *panel, int width, Constants *columns, real scale) noexcept nogil:
+    if panel.length > block_length():
+        return softmax_long_panel(panel, width, True, columns, scale)
     start_columns(panel, width, True, columns, scale)
     softmax_panel(panel, width, True, columns, scale)
     return are_ordinary(columns, width, panel.slices)
 
 
 cdef bint softmax_part_panel(const Panel *panel, int width, Constants *columns, real scale) noexcept nogil:
+    if panel.length > block_length():
+        return softmax_long_panel(panel, 1, False, columns, scale)
     start_columns(panel, 1, False, columns, scale)
     softmax_panel(panel, 1, False, columns, scale)
     return are_ordinary(columns, 1, panel.slices)
@@ -196,6 +209,14 @@ cdef bint softmax_part_panel(const Panel *panel, int width, Constants *columns, 
 cdef void softmax_one(const Slices *slices, Py_ssize_t i, char *scratch) noexcept nogil:
     cdef Slice s = take_slice(slices, i)
     softmax_slice(&s, scratch)
+
+
+cdef void softmax_after_panel(const Slices *slices, Py_ssize_t i, char *scratch) noexcept nogil:
+    """Where nothing is written yet, all is to be done; elsewhere whoever has no finite sum is NaN."""
+    if slices.length > block_length():
+        softmax_one(slices, i, scratch)
+    else:
+        fill_with_nan(slices, i, scratch)
 
 
 cdef void softmax_slices(const Slices *slices) noexcept nogil:
@@ -212,32 +233,33 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
         return
     walk = Walk(
         kernel=softmax_slices, longest_tile=SOFTMAX_TILES, one_result=False, whole_panel=softmax_whole_panel,
-        part_panel=softmax_part_panel, after_panel=fill_with_nan, rows=softmax_groups, slice_=softmax_one)
+        part_panel=softmax_part_panel,
+        after_panel=softmax_after_panel, rows=softmax_groups, slice_=softmax_one)
     walk_slices(slices, &walk)
 
 
 cdef void softmax_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s = take_slice(long_.slices, 0)
-    cdef Shifts shifts = find_shifts(v_set(<real> long_.whole.top), s.all.scale)
+    cdef LogSum sum_ = find_long_log_sum(long_)
     write_softmax(
-        &s, begin_block(long_, begin), end_block(long_, end), find_room_for_exponentials(&s), &shifts,
-        take_first_sum(&long_.whole), scratch)
+        &s, begin_block(long_, begin), end_block(long_, end), find_room_for_exponentials(&s), take_tops(long_), &sum_,
+        scratch)
     if s.all.stream:
         v_stream_end()
 
 
+cdef void no_softmax_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    cdef Slice s = take_slice(long_.slices, 0)
+    write_no_softmax(&s, begin_block(long_, begin), end_block(long_, end), thread_buffer(KERNEL_BUFFER))
+
+
 cdef Pass next_softmax_pass(LongSlice *long_) noexcept nogil:
-    cdef BlockSum whole
     if long_.step == NOTHING:
-        long_.step = FIND_LARGEST
-        return largest_pass
-    if long_.step == FIND_LARGEST:
         long_.step = ADD_EXPONENTIALS
-        return kept_exponentials_pass if find_top(long_) else refuse(long_)
+        return kept_exponentials_pass
     if long_.step == ADD_EXPONENTIALS:
         long_.step = HAVE_SUM
-        whole = join_blocks(long_)
-        set_block_sums(&long_.whole, take_first_sum(&whole), total_of(0))
-        return softmax_pass
+        # Nothing can be refused any more: the exponentials may lie over the logits.
+        return softmax_pass if join_exponentials(long_) else no_softmax_pass
     return NULL

@@ -428,6 +428,67 @@ INLINE total total_over(total t, double by) {
     return r;
 }
 
+/* t / by: total_over for a divisor of two parts. */
+INLINE total total_over_total(total t, total by) {
+    double hi = t.hi / by.hi, product = hi * by.hi;
+    total r = {hi, (((t.hi - product) - product_error(hi, by.hi, product)) + (t.lo - hi * by.lo)) / by.hi};
+    return r;
+}
+
+INLINE total total_times(total a, total b) {
+    double hi = a.hi * b.hi;
+    total r = {hi, product_error(a.hi, b.hi, hi) + (a.hi * b.lo + a.lo * b.hi)};
+    return r;
+}
+
+/* 2**exponent, for a whole number between -1000 and 1000. */
+INLINE double power_of_two(double exponent) {
+    uint64_t bits = (uint64_t)((int64_t)exponent + 1023) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
+}
+
+/* t * 2**exponent * (1 + more), for an exponent of 0 or less and a tiny `more`. */
+INLINE total total_scaled(total t, double exponent, double more) {
+    t.lo += t.hi * more;
+    for (; exponent < -1000; exponent += 1000)
+        t.hi *= 0x1p-1000, t.lo *= 0x1p-1000;
+    t.hi *= power_of_two(exponent);
+    t.lo *= power_of_two(exponent);
+    return t;
+}
+
+/* A sum that was divided by RAISE some times. */
+typedef struct {
+    total sum;
+    int steps;
+} lowered_total;
+
+/* A larger sum has a reciprocal whose second part may underflow. */
+#if SOFTMAX_CY_REAL_BITS == 32
+#define LOWER_ABOVE 0x1p100
+#define RAISED_BY 64.0 /* the logarithm of RAISE */
+#else
+#define LOWER_ABOVE 0x1p900
+#define RAISED_BY 512.0
+#endif
+
+/* t * 2**exponent, for an exponent of 0 or more, lowered to LOWER_ABOVE at most. */
+INLINE lowered_total total_lowered(total t, double exponent) {
+    lowered_total lowered = {t, 0};
+    for (;;) {
+        for (; lowered.sum.hi > LOWER_ABOVE; lowered.steps++)
+            lowered.sum.hi *= 1 / (double)RAISE, lowered.sum.lo *= 1 / (double)RAISE;
+        if (exponent == 0)
+            return lowered;
+        double step = exponent < 100 ? exponent : 100;
+        lowered.sum.hi *= power_of_two(step);
+        lowered.sum.lo *= power_of_two(step);
+        exponent -= step;
+    }
+}
+
 /* Eight of LANES reals from `start` on. */
 INLINE doubles doubles_of(vreal a, int start) {
     real lanes[VREAL_BYTES / sizeof(real)];

@@ -16,6 +16,7 @@ cdef extern from "vector/scratch.h" nogil:
         TILE_BUFFER
         GATHERED_BUFFER
         SPARE_BUFFER
+        TOPS_BUFFER
     char *thread_buffer(buffer which)
 
 cdef extern from "vector/transpose.h" nogil:
@@ -52,7 +53,7 @@ cdef extern from "vector/sums.h" nogil:
     const real LOG2_E, LN2_HI, LN2_LO, POWER_ROUNDER, RAISE, LOWEST_LOG2, SHIFT_ABOVE
     const real STEPS, STEPS_TO_E, STEP_HI, STEP_LO, ROUNDER
     const real RAISE_HIGH, HIGH_SHIFT, EXTREME
-    const double FEW_OTHERS
+    const double FEW_OTHERS, RAISED_BY
     const real EXP_C0, EXP_C1, EXP_C2, EXP_C3, EXP_C4, EXP_C5, EXP_C6, EXP_C7, EXP_C8
     const real EXP_Q0, EXP_Q1, EXP_Q2, EXP_Q3, EXP_Q4, EXP_Q5, EXP_Q6, EXP_Q7, EXP_Q8, EXP_Q9
 
@@ -122,6 +123,13 @@ cdef extern from "vector/sums.h" nogil:
     total totals_at(const totals *t, Py_ssize_t lane)
     total total_log1p(total t)
     total total_over(total t, double by)
+    total total_over_total(total t, total by)
+    total total_times(total a, total b)
+    total total_scaled(total t, double exponent, double more)
+    ctypedef struct lowered_total:
+        total sum
+        int steps
+    lowered_total total_lowered(total t, double exponent)
     vreal totals_minus(const totals *t, vreal b)
     vreal totals_missing(const totals *others, vreal p, vreal at_top, vreal weight, double factor)
     real product_plus_total(double a, double b, total t)

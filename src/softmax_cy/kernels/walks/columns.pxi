@@ -118,58 +118,55 @@ cdef inline vsum add_column_term(
 cdef inline totals sum_column_terms(
     const Panel *panel, int v, bint whole, Constants c, TermSum which, bint unscaled
 ) noexcept nogil:
-    """The sums of the exponentials in vector v. `whole`, `which` and `unscaled` must be compile-time constants."""
+    """The sums of the exponentials in vector v, of a block at most.
+
+    `whole`, `which` and `unscaled` must be compile-time constants.
+    """
     cdef vsum[MOST_LANES] terms
-    cdef Py_ssize_t start = 0, end, used, i, lane
-    cdef totals result = totals_start()
+    cdef Py_ssize_t end = panel.length, used = min(LANES, panel.length), i, lane
     cdef vsum s0, s1, s2, s3
     cdef Reduced r0, r1, r2, r3
-    while start < panel.length:
-        end = start + count_block(start, panel.length)
-        used = min(LANES, end - start)
-        # Four exponentials under way at a time, in two stages, as in add_terms.
-        for lane in range(0, used, 4):
-            s0 = s1 = s2 = s3 = start_terms(which)
-            i = start + lane
-            if i + 3 < end:
-                r0 = reduce_column(panel, v, i, whole, c, unscaled)
-                r1 = reduce_column(panel, v, i + 1, whole, c, unscaled)
-                r2 = reduce_column(panel, v, i + 2, whole, c, unscaled)
-                r3 = reduce_column(panel, v, i + 3, whole, c, unscaled)
-                while i + LANES + 3 < end:
-                    s0 = add_column_term(s0, r0, panel, v, i, whole, c, which)
-                    r0 = reduce_column(panel, v, i + LANES, whole, c, unscaled)
-                    s1 = add_column_term(s1, r1, panel, v, i + 1, whole, c, which)
-                    r1 = reduce_column(panel, v, i + LANES + 1, whole, c, unscaled)
-                    s2 = add_column_term(s2, r2, panel, v, i + 2, whole, c, which)
-                    r2 = reduce_column(panel, v, i + LANES + 2, whole, c, unscaled)
-                    s3 = add_column_term(s3, r3, panel, v, i + 3, whole, c, which)
-                    r3 = reduce_column(panel, v, i + LANES + 3, whole, c, unscaled)
-                    i += LANES
+    # Four exponentials under way at a time, in two stages, as in add_terms.
+    for lane in range(0, used, 4):
+        s0 = s1 = s2 = s3 = start_terms(which)
+        i = lane
+        if i + 3 < end:
+            r0 = reduce_column(panel, v, i, whole, c, unscaled)
+            r1 = reduce_column(panel, v, i + 1, whole, c, unscaled)
+            r2 = reduce_column(panel, v, i + 2, whole, c, unscaled)
+            r3 = reduce_column(panel, v, i + 3, whole, c, unscaled)
+            while i + LANES + 3 < end:
                 s0 = add_column_term(s0, r0, panel, v, i, whole, c, which)
+                r0 = reduce_column(panel, v, i + LANES, whole, c, unscaled)
                 s1 = add_column_term(s1, r1, panel, v, i + 1, whole, c, which)
+                r1 = reduce_column(panel, v, i + LANES + 1, whole, c, unscaled)
                 s2 = add_column_term(s2, r2, panel, v, i + 2, whole, c, which)
+                r2 = reduce_column(panel, v, i + LANES + 2, whole, c, unscaled)
                 s3 = add_column_term(s3, r3, panel, v, i + 3, whole, c, which)
+                r3 = reduce_column(panel, v, i + LANES + 3, whole, c, unscaled)
                 i += LANES
-            if i < end:
-                r0 = reduce_column(panel, v, i, whole, c, unscaled)
-                s0 = add_column_term(s0, r0, panel, v, i, whole, c, which)
-            if i + 1 < end:
-                r1 = reduce_column(panel, v, i + 1, whole, c, unscaled)
-                s1 = add_column_term(s1, r1, panel, v, i + 1, whole, c, which)
-            if i + 2 < end:
-                r2 = reduce_column(panel, v, i + 2, whole, c, unscaled)
-                s2 = add_column_term(s2, r2, panel, v, i + 2, whole, c, which)
-            terms[lane] = s0
-            terms[lane + 1] = s1
-            terms[lane + 2] = s2
-            terms[lane + 3] = s3
-        if which != BELOW_TOP:
-            for lane in range(used):
-                terms[lane] = vsum_without_seed(terms[lane])
-        result = totals_add(result, signed_totals(terms, used))
-        start = end
-    return result
+            s0 = add_column_term(s0, r0, panel, v, i, whole, c, which)
+            s1 = add_column_term(s1, r1, panel, v, i + 1, whole, c, which)
+            s2 = add_column_term(s2, r2, panel, v, i + 2, whole, c, which)
+            s3 = add_column_term(s3, r3, panel, v, i + 3, whole, c, which)
+            i += LANES
+        if i < end:
+            r0 = reduce_column(panel, v, i, whole, c, unscaled)
+            s0 = add_column_term(s0, r0, panel, v, i, whole, c, which)
+        if i + 1 < end:
+            r1 = reduce_column(panel, v, i + 1, whole, c, unscaled)
+            s1 = add_column_term(s1, r1, panel, v, i + 1, whole, c, which)
+        if i + 2 < end:
+            r2 = reduce_column(panel, v, i + 2, whole, c, unscaled)
+            s2 = add_column_term(s2, r2, panel, v, i + 2, whole, c, which)
+        terms[lane] = s0
+        terms[lane + 1] = s1
+        terms[lane + 2] = s2
+        terms[lane + 3] = s3
+    if which != BELOW_TOP:
+        for lane in range(used):
+            terms[lane] = vsum_without_seed(terms[lane])
+    return signed_totals(terms, used)
 
 
 # Functions, not inline ones: the loops are long, and several places use them.

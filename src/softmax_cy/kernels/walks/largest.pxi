@@ -53,7 +53,3 @@ cdef inline real find_range_max(const Slice *s, Py_ssize_t start, Py_ssize_t end
         top = fetch_max(s, start, count, scratch, top, &block)
         start += count
     return top
-
-
-cdef inline real find_slice_max(const Slice *s, char *scratch) noexcept nogil:
-    return find_range_max(s, 0, s.all.length, scratch)

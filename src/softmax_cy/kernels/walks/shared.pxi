@@ -7,9 +7,7 @@
 cdef enum Step:
     # What was begun last.
     NOTHING
-    FIND_LARGEST
     ADD_EXPONENTIALS
-    ADD_BELOW_TOP
     HAVE_SUM                # and all passes after it but those of losses
     ADD_PRODUCTS
     FIND_CENTRE
@@ -35,27 +33,6 @@ cdef inline Pass refuse(LongSlice *long_) noexcept nogil:
     return NULL
 
 
-cdef inline total take_first_sum(const BlockSum *sum_) noexcept nogil:
-    cdef total t
-    t.hi = sum_.hi
-    t.lo = sum_.lo
-    return t
-
-
-cdef inline total take_second_sum(const BlockSum *sum_) noexcept nogil:
-    cdef total t
-    t.hi = sum_.second_hi
-    t.lo = sum_.second_lo
-    return t
-
-
-cdef inline void set_block_sums(BlockSum *sum_, total first, total second) noexcept nogil:
-    sum_.hi = first.hi
-    sum_.lo = first.lo
-    sum_.second_hi = second.hi
-    sum_.second_lo = second.lo
-
-
 cdef BlockSum join_blocks(const LongSlice *long_) noexcept nogil:
     """Both sums, over all blocks."""
     cdef BlockSum whole = BlockSum(hi=0, lo=0, second_hi=0, second_lo=0, top=0)
@@ -75,51 +52,44 @@ cdef double find_largest_of_blocks(const LongSlice *long_) noexcept nogil:
     return top
 
 
-cdef void largest_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+cdef inline Tops take_tops(const LongSlice *long_) noexcept nogil:
+    return Tops(first=<const char *> &long_.sums[0].top, step=sizeof(BlockSum))
+
+
+cdef void sum_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end, char *kept) noexcept nogil:
+    """What each block leaves behind. `kept`: where all exponentials are left, or NULL."""
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s = take_slice(long_.slices, 0)
     cdef Py_ssize_t b
     for b in range(begin, end):
-        long_.sums[b].top = find_range_max(&s, begin_block(long_, b), end_block(long_, b + 1), scratch)
-
-
-cdef bint find_top(LongSlice *long_) noexcept nogil:
-    """Whether there is a finite largest element."""
-    long_.whole.top = find_largest_of_blocks(long_)
-    return has_softmax(<real> long_.whole.top)
-
-
-cdef void terms_pass(
-    const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end, TermSum which, char *kept
-) noexcept nogil:
-    """`kept`: where all exponentials are left, or NULL."""
-    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
-    cdef Slice s = take_slice(long_.slices, 0)
-    cdef real top = <real> long_.whole.top
-    cdef Shifts shifts = find_shifts(v_set(top), s.all.scale)
-    cdef Py_ssize_t b, start, count
-    cdef const char *x
-    cdef total sum_
-    for b in range(begin, end):
-        start = begin_block(long_, b)
-        count = end_block(long_, b + 1) - start
-        x = fetch(&s, start, count, scratch)
-        if which == BELOW_TOP:
-            sum_ = sum_below_top(x, count, &shifts, top)
-        else:
-            sum_ = sum_exponentials(
-                x, kept + start * <Py_ssize_t> sizeof(real) if kept != NULL else NULL, count, &shifts)
-        set_block_sums(&long_.sums[b], sum_, total_of(0))
+        summarize_block(&s, begin_block(long_, b), kept, scratch, &long_.sums[b])
 
 
 cdef void kept_exponentials_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
     cdef Slice s = take_slice(long_.slices, 0)
-    terms_pass(long_, begin, end, EXPONENTIALS_ALONE, find_room_for_exponentials(&s))
+    sum_pass(long_, begin, end, find_room_for_exponentials(&s))
 
 
 cdef void exponentials_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    terms_pass(long_, begin, end, EXPONENTIALS_ALONE, NULL)
+    sum_pass(long_, begin, end, NULL)
 
 
-cdef void below_top_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    terms_pass(long_, begin, end, BELOW_TOP, NULL)
+cdef bint join_exponentials(LongSlice *long_) noexcept nogil:
+    """Join what the blocks have left. False: no number is the sum, which is rare and left to the other kernels."""
+    cdef Joined joined = join_nothing()
+    cdef Py_ssize_t b
+    for b in range(count_blocks(long_)):
+        join_block(&joined, &long_.sums[b], <real> long_.slices.scale)
+    long_.whole.top = joined.unit.top
+    set_block_sums(&long_.whole, joined.others, total_of(0))
+    return has_softmax(joined.unit.top) and is_number(joined.others)
+
+
+cdef LogSum find_long_log_sum(const LongSlice *long_) noexcept nogil:
+    """What join_exponentials has found."""
+    cdef real top = <real> long_.whole.top
+    cdef Shifts shifts = find_shifts(v_set(top), long_.slices.scale)
+    cdef Joined joined
+    joined.unit = measure_unit(top, &shifts)
+    joined.others = take_first_sum(&long_.whole)
+    return finish_log_sum(&joined)
