@@ -12,7 +12,7 @@ cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
     if suit_cross_entropy_tiles(all, True):
         cross_entropy_tiles(all, True, scratch, spare)
     elif are_usual(all):
-        cross_entropy_groups(all, &logits, scratch, spare)
+        cross_entropy_groups(all, &logits, scratch)
     elif suit_cross_entropy_tiles(all, False):
         cross_entropy_tiles(all, False, scratch, spare)
     else:
