@@ -255,14 +255,14 @@ cdef bint logsumexp_groups(const Slices *slices, char *scratch) noexcept nogil:
 
 cdef void log_softmax_slices(const Slices *slices) noexcept nogil:
     cdef Walk walk = Walk(
-        kernel=log_softmax_slices, longest_tile=LOG_TILES, one_result=False, whole_panel=log_whole_panel,
+        kernel=log_softmax_slices, tiles=NULL, longest_tile=LOG_TILES, one_result=False, whole_panel=log_whole_panel,
         part_panel=log_part_panel, after_panel=fill_with_nan, rows=log_softmax_groups, slice_=log_softmax_one)
     walk_slices(slices, &walk)
 
 
 cdef void logsumexp_slices(const Slices *slices) noexcept nogil:
     cdef Walk walk = Walk(
-        kernel=logsumexp_slices, longest_tile=LOG_TILES, one_result=True, whole_panel=log_whole_panel,
+        kernel=logsumexp_slices, tiles=NULL, longest_tile=LOG_TILES, one_result=True, whole_panel=log_whole_panel,
         part_panel=log_part_panel, after_panel=logsumexp_one, rows=logsumexp_groups, slice_=logsumexp_one)
     walk_slices(slices, &walk)
 

@@ -118,9 +118,7 @@ cdef inline void finish_loss_in_group(
         memcpy(grad + targets.index[i] * <Py_ssize_t> sizeof(real), &targets.gradient[i], sizeof(real))
 
 
-cdef void cross_entropy_groups(
-    const CrossEntropySlices *all, const Slices *logits, char *scratch
-) noexcept nogil:
+cdef void loss_groups(const CrossEntropySlices *all, const Slices *logits, char *scratch) noexcept nogil:
     """Slices that are_usual."""
     cdef LossGroups groups
     cdef Py_ssize_t i
@@ -139,7 +137,7 @@ cdef enum:
     CROSS_ENTROPY_TILES = 24    # up to where that is faster than rows as they lie, in elements
 
 
-cdef inline bint suit_cross_entropy_tiles(const CrossEntropySlices *all, bint of_rows) noexcept nogil:
+cdef inline bint suit_loss_tiles(const CrossEntropySlices *all, bint of_rows) noexcept nogil:
     """Slices that fit a tile, against class indices without smoothing: short rows, or slices side by side."""
     if (
         all.target_elements != NULL or all.smoothing != 0 or not is_finite(all.grad_factor)
@@ -210,10 +208,10 @@ cdef inline void cross_entropy_panel(
             memcpy(e + targets.index[lane] * panel.out_step, &targets.gradient[lane], sizeof(real))
 
 
-cdef void cross_entropy_tiles(
+cdef void walk_loss_tiles(
     const CrossEntropySlices *all, bint of_rows, char *scratch, char *spare
 ) noexcept nogil:
-    """Slices that suit_cross_entropy_tiles, a vector of them at a time."""
+    """Slices that suit_loss_tiles, a vector of them at a time."""
     cdef char *x = thread_buffer(GATHERED_BUFFER)
     cdef char *e = thread_buffer(SPARE_BUFFER)
     cdef Py_ssize_t step = LANES * <Py_ssize_t> sizeof(real)

@@ -194,8 +194,9 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
             v_stream_end()
         return
     walk = Walk(
-        kernel=softmax_slices, longest_tile=SOFTMAX_TILES, one_result=False, whole_panel=softmax_whole_panel,
-        part_panel=softmax_part_panel, after_panel=fill_with_nan, rows=softmax_groups, slice_=softmax_one)
+        kernel=softmax_slices, tiles=NULL, longest_tile=SOFTMAX_TILES, one_result=False,
+        whole_panel=softmax_whole_panel, part_panel=softmax_part_panel, after_panel=fill_with_nan, rows=softmax_groups,
+        slice_=softmax_one)
     walk_slices(slices, &walk)
 
 
