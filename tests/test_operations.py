@@ -128,14 +128,6 @@ def test_the_c_interface_is_written_only_where_its_text_changes(writer, tmp_path
     assert {path: path.read_text() for path in written} == written
 
 
-def test_every_function_of_the_list_is_called_from_c():
-    program = (ROOT / "tests/every_function.c").read_text()
-    for operation in OPERATIONS:
-        if operation.in_c:
-            call = f"softmax_cy->{operation.name}_##SUFFIX("
-            assert call in program, f"add a call of {operation.name} to EVERY_FUNCTION in tests/every_function.c"
-
-
 def test_names_of_a_family():
     assert {"softmax_vjp", "softmax_jvp", "log_softmax_vjp", "log_softmax_jvp"} <= set(names("product"))
     families = dict.fromkeys(operation.family for operation in OPERATIONS)
