@@ -28,3 +28,4 @@ __all__ = ["__version__", "ctypes_functions", "get_include", "get_num_threads", 
 _FAMILIES = {"forward": _forward, "product": _products, "jacobian": _jacobian, "loss": _loss}
 globals().update({row.name: getattr(_FAMILIES[row.family], row.name) for row in _operations.OPERATIONS})
 __all__ += _operations.names()
+__all__.sort()
