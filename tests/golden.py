@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from softmax_cy._operations import OPERATIONS
+
 DIGESTS = Path(__file__).parent / "data" / "golden.json"
 
 # Around the borders of lanes (8, 16) and of blocks (1024, 2048, 4096), of what is kept in `out`, and beyond.
@@ -57,23 +59,22 @@ def inputs(kind, length, dtype):
 
 
 def results(library, x, v, target):
-    """One name and array after another, each of which depends on `library` alone."""
-    y, log_y = library.softmax(x), library.log_softmax(x)
-    yield "softmax", y
-    yield "log_softmax", log_y
-    yield "logsumexp", library.logsumexp(x)
-    yield "softmax, scaled", library.softmax(x, scale=0.7)
-    yield "log_softmax, scaled", library.log_softmax(x, scale=0.7)
-    yield "softmax_vjp", library.softmax_vjp(v, y)
-    yield "log_softmax_vjp", library.log_softmax_vjp(v, log_y)
-    yield "log_softmax_jvp", library.log_softmax_jvp(v, log_y)
-    loss, grad = library.cross_entropy_and_grad(x, target, reduction="none")
-    yield "cross_entropy", loss
-    yield "its gradient", grad
-    if x.shape[-1] <= LONGEST_JACOBIAN:
-        yield "softmax_jacobian", library.softmax_jacobian(y)
-        yield "log_softmax_jacobian", library.log_softmax_jacobian(log_y)
-        yield "softmax_and_jacobian", library.softmax_and_jacobian(x)[1]
+    """One name and array after another: all results of all functions of the list, which depend on `library` alone."""
+    # Any other kind of input is what the function of that name returned.
+    inputs = {"logits": x, "vector": v, "target": target}
+    for operation in OPERATIONS:
+        if x.shape[-1] > LONGEST_JACOBIAN and any(array.ndim == 3 for array in operation.outputs):
+            continue
+        function, given = getattr(library, operation.name), [inputs[array.holds] for array in operation.inputs]
+        found = function(*given, **({"reduction": "none"} if operation.family == "loss" else {}))
+        if isinstance(found, tuple):
+            for array, part in zip(operation.outputs, found, strict=True):
+                yield f"{operation.name}, {array.name}", part
+            continue
+        yield operation.name, found
+        inputs[operation.name] = found
+        if operation.family == "forward":
+            yield f"{operation.name}, scaled", function(*given, scale=0.7)
 
 
 def lengths_in_groups():

@@ -14,7 +14,7 @@ import pytest
 
 import softmax_cy
 from capi_cases import DTYPES, OPERATIONS, expected
-from softmax_cy import _dispatch, _embedding
+from softmax_cy import _dispatch, _embedding, _operations
 
 GUIDE = (Path(__file__).parents[1] / "docs/embedding.md").read_text()
 EXAMPLES = Path(_embedding.folder("examples"))
@@ -23,6 +23,7 @@ WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 # What the guide asks for. The frames of a build for a sanitizer are many times as large.
 STACK = 64 * 1024 * (64 if "-fsanitize" in os.environ.get("CFLAGS", "") else 1)
 
+IN_C = [row for row in _operations.OPERATIONS if row.in_c]
 SESSIONS = re.findall(r"^```console\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
 NEEDS = {
     "/numba": ["numba", "sklearn"],
@@ -76,9 +77,16 @@ def test_the_guide_quotes_the_examples():
         assert any(quotation in text for text in files), quotation
 
 
-def test_the_guide_names_every_function_and_status():
-    for name in OPERATIONS:
-        assert f"`{name}`" in GUIDE
+def test_the_guide_has_every_function_with_its_arguments():
+    for row in IN_C:
+        names = [array.name for array in (*row.inputs, *row.outputs)]
+        arguments = ", ".join(f"`{name}`" for name in names)
+        cells = re.findall(rf"^\| .*`{row.name}`.* \| (`.*) \|$", GUIDE, re.MULTILINE)
+        found = [re.findall("`(.*?)`", cell)[: len(names)] for cell in cells]
+        assert names in found, f"add to the table of functions in docs/embedding.md: | `{row.name}` | {arguments} |"
+
+
+def test_the_guide_has_every_status():
     for status in softmax_cy.capi.Status:
         assert f"| {status.value} | `SOFTMAX_CY_{status.name}` |" in GUIDE
 
@@ -137,6 +145,42 @@ def compiled(source, folder, compiler):
     return program
 
 
+# How every_function.c declares an array of so many axes, and what it calls that with its strides.
+ARRAYS = {1: ("[ROWS]", "ONES"), 2: ("[ROWS][LENGTH]", "MATRIX"), 3: ("[ROWS][LENGTH][LENGTH]", "MATRICES")}
+
+
+def write_calls(suffix, real):
+    """Write the function in C that calls all of one type. An input is what a function before it has returned."""
+    lines = [f"static void call_{suffix}(void) {{", f"    INPUTS({real})"]
+    first_results = {}
+    for row in IN_C:
+        arguments = [f"{ARRAYS[array.ndim][1]}({first_results.get(array.holds, array.holds)})" for array in row.inputs]
+        results = {f"{row.name}_{array.name}": ARRAYS[array.ndim] for array in row.outputs}
+        first_results[row.name] = next(iter(results))
+        lines += [f"    {real} {name}{axes};" for name, (axes, _) in results.items()]
+        arguments += [f"{macro}({name})" for name, (_, macro) in results.items()]
+        lines.append(f"    failed |= softmax_cy->{row.name}_{suffix}(ROWS, LENGTH, {', '.join(arguments)}, 1);")
+        lines += [f'    SAY("{row.name}_{suffix}", {real}, {name});' for name in results]
+    return [*lines, "}"]
+
+
+def write_larger_calls():
+    """Write the function in C that calls all of float but those of matrices, on many rows of zeros at some strides."""
+    inputs = {1: "target, 1", 2: "x, x_row, x_step"}
+    outputs = {1: "one, 1", 2: "y, y_row, y_step"}
+    lines = [
+        "static void call_larger(ptrdiff_t n, const float *x, ptrdiff_t x_row, ptrdiff_t x_step, float *y,",
+        "                        ptrdiff_t y_row, ptrdiff_t y_step) {",
+        "    const int64_t target[MANY] = {0};",
+        "    float one[MANY];",
+    ]
+    for row in IN_C:
+        if all(array.ndim < 3 for array in row.outputs):
+            arguments = [*(inputs[array.ndim] for array in row.inputs), *(outputs[array.ndim] for array in row.outputs)]
+            lines.append(f"    failed |= softmax_cy->{row.name}_f32(MANY, n, {', '.join(arguments)}, 1);")
+    return [*lines, "}"]
+
+
 C99 = ["cc", "-std=c99"]
 CPP11 = ["c++", "-std=c++11", "-x", "c++"]
 
@@ -154,7 +198,10 @@ def every_function(program, **variables):
 def test_every_member_of_the_table_in_a_thread_that_python_has_never_seen(compiler, tmp_path):
     if shutil.which(compiler[0]) is None:
         pytest.skip(f"there is no {compiler[0]}")
-    program = compiled(EVERY_FUNCTION, tmp_path, compiler)
+    shutil.copy(EVERY_FUNCTION, tmp_path)
+    lines = [*write_calls("f32", "float"), *write_calls("f64", "double"), *write_larger_calls()]
+    (tmp_path / "every_call.h").write_text("\n".join(lines) + "\n")
+    program = compiled(tmp_path / EVERY_FUNCTION.name, tmp_path, compiler)
     before = _dispatch.variant_in_use
     for variant in _dispatch.runnable_variants():
         printed = every_function(program, SOFTMAX_CY_VARIANT=variant)

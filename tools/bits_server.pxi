@@ -1,10 +1,8 @@
 # A program that does to arrays what the kernels do, for machines that have no Python for it: reads requests from the
 # standard input and writes results to the standard output. tools/neon_golden.py builds and asks it.
 #
-# A request is a struct Request and the inputs, reals unless they are class indices; the answer is the results. What may
-# be asked for is numbered by that tool: ASKED_SOFTMAX and so on, for the public functions.
-
-include "kernels.pxi"
+# A request is a struct Request and the inputs, reals unless they are class indices; the answer is the results. That tool
+# includes the kernels before this, and writes the functions that find a kernel by its number in the list.
 
 from libc.stdio cimport FILE, fflush, fread, fwrite, stdin, stdout
 from libc.stdlib cimport calloc, exit, free
@@ -12,25 +10,13 @@ from libc.stdlib cimport calloc, exit, free
 from softmax_cy.kernels.kinds cimport KIND_INT64
 
 cdef struct Request:
-    int64_t operation
+    int64_t kernel
+    int64_t inputs
+    int64_t one_result      # a slice: of a kernel for slices, a number and no array
     int64_t count           # slices
     int64_t length
     int64_t columns         # whether they lie side by side
     double scale
-
-
-cdef inline bint asks_for_product(const Request *request) noexcept nogil:
-    """Whether there are two inputs of reals."""
-    return (
-        request.operation == ASKED_SOFTMAX_VJP or request.operation == ASKED_SOFTMAX_JVP
-        or request.operation == ASKED_LOG_SOFTMAX_VJP or request.operation == ASKED_LOG_SOFTMAX_JVP)
-
-
-cdef inline bint asks_for_matrices(const Request *request) noexcept nogil:
-    """Whether the result is a matrix a slice."""
-    return (
-        request.operation == ASKED_SOFTMAX_JACOBIAN or request.operation == ASKED_LOG_SOFTMAX_JACOBIAN
-        or request.operation == ASKED_SOFTMAX_AND_JACOBIAN)
 
 
 cdef inline Py_ssize_t numbers(const Request *request, bint a_slice) noexcept nogil:
@@ -53,11 +39,10 @@ cdef void give(char *memory, Py_ssize_t count) noexcept nogil:
 
 cdef void slices_answer(const Request *request, const Elements *elements, Py_ssize_t next_) noexcept nogil:
     """Of what takes one input or two, and gives a number an element or a slice."""
-    cdef bint one_result = request.operation == ASKED_LOGSUMEXP
-    cdef Py_ssize_t results = numbers(request, one_result)
+    cdef Py_ssize_t results = numbers(request, request.one_result)
     cdef Slices slices
     cdef char *x = taken(numbers(request, False), sizeof(real))
-    cdef char *y = taken(numbers(request, False), sizeof(real)) if asks_for_product(request) else NULL
+    cdef char *y = taken(numbers(request, False), sizeof(real)) if request.inputs == 2 else NULL
     cdef char *out = <char *> calloc(results, sizeof(real))
     memset(&slices, 0, sizeof(Slices))
     slices.x = x
@@ -68,22 +53,9 @@ cdef void slices_answer(const Request *request, const Elements *elements, Py_ssi
     slices.x_next = slices.y_next = slices.out_next = next_
     slices.x_elements = slices.y_elements = slices.out_elements = elements
     slices.scale = request.scale
-    if one_result:
+    if request.one_result:
         slices.out_next = sizeof(real)
-    if request.operation == ASKED_SOFTMAX:
-        softmax_slices(&slices)
-    elif request.operation == ASKED_LOG_SOFTMAX:
-        log_softmax_slices(&slices)
-    elif request.operation == ASKED_LOGSUMEXP:
-        logsumexp_slices(&slices)
-    elif request.operation == ASKED_SOFTMAX_VJP or request.operation == ASKED_SOFTMAX_JVP:
-        softmax_product_slices(&slices)
-    elif request.operation == ASKED_LOG_SOFTMAX_VJP:
-        log_softmax_vjp_slices(&slices)
-    elif request.operation == ASKED_LOG_SOFTMAX_JVP:
-        log_softmax_jvp_slices(&slices)
-    else:
-        exit(1)
+    find_slices_kernel(request.kernel)(&slices)
     free(x)
     free(y)
     give(out, results)
@@ -97,7 +69,7 @@ cdef void jacobian_answer(const Request *request) noexcept nogil:
     cdef char *y = taken(numbers(request, False), sizeof(real))
     cdef char *x = NULL
     cdef char *out = <char *> calloc(numbers(request, False), row)
-    if request.operation == ASKED_SOFTMAX_AND_JACOBIAN:
+    if request.inputs == 2:
         x = taken(numbers(request, False), sizeof(real))
     for i in range(request.count):
         memset(&rows, 0, sizeof(JacobianRows))
@@ -108,10 +80,7 @@ cdef void jacobian_answer(const Request *request) noexcept nogil:
         rows.out_next = row
         rows.x_elements = rows.y_elements = rows.out_elements = &elements
         rows.scale = request.scale
-        if request.operation == ASKED_LOG_SOFTMAX_JACOBIAN:
-            log_jacobian_rows(&rows)
-        else:
-            jacobian_rows(&rows)
+        find_jacobian_kernel(request.kernel)(&rows)
     free(y)
     free(x)
     give(out, numbers(request, False) * request.length)
@@ -137,7 +106,7 @@ cdef void cross_entropy_answer(const Request *request, const Elements *elements,
     all.x_elements = all.grad_elements = elements
     all.weight_sum = request.length
     all.grad_factor = 1
-    cross_entropy_slices(&all)
+    find_cross_entropy_kernel(request.kernel)(&all)
     free(x)
     free(target)
     give(all.loss, request.count)
@@ -154,11 +123,13 @@ cdef public int main() noexcept nogil:
         if request.columns:
             elements = describe_reals(request.length, request.count * sizeof(real))
             next_ = sizeof(real)
-        if request.operation == ASKED_CROSS_ENTROPY_AND_GRAD:
-            cross_entropy_answer(&request, &elements, next_)
-        elif asks_for_matrices(&request):
-            jacobian_answer(&request)
-        else:
+        if find_slices_kernel(request.kernel) != NULL:
             slices_answer(&request, &elements, next_)
+        elif find_jacobian_kernel(request.kernel) != NULL:
+            jacobian_answer(&request)
+        elif find_cross_entropy_kernel(request.kernel) != NULL:
+            cross_entropy_answer(&request, &elements, next_)
+        else:
+            exit(1)
         fflush(stdout)
     return 0

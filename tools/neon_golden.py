@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -28,15 +29,32 @@ from write_sources import load_table
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 FOLDER = ROOT / "build/neon"
-OPERATIONS = load_table("_operations").names()
+LIST = load_table("_operations")
+NAMES = tuple(kernel.name for kernel in LIST.KERNELS)  # a kernel's number is its place
+# How bits_server.pxi calls what finds a kernel of this type.
+FINDERS = {
+    "SlicesKernel": "find_slices_kernel",
+    "JacobianKernel": "find_jacobian_kernel",
+    "CrossEntropyKernel": "find_cross_entropy_kernel",
+}
+
+
+def write_finder(kind: str) -> str:
+    """Write the function in Cython that returns a kernel of this type, or NULL for the number of another."""
+    lines = [f"cdef {kind} {FINDERS[kind]}(int64_t number) noexcept nogil:"]
+    for number, kernel in enumerate(LIST.KERNELS):
+        if kernel.kind == kind:
+            lines += [f"    if number == {number}:", f"        return {kernel.function}"]
+    return "\n".join([*lines, "    return NULL"])
 
 
 def build(dtype: str, variant: str) -> Path:
     """Build the program for one dtype and variant, of which only what `main` reaches is linked."""
     name = f"f{np.dtype(dtype).itemsize * 8}_{variant}"
     kernels = kernel_extensions(COMPILER)[name]
-    numbers = "".join(f"    ASKED_{operation.upper()} = {number}\n" for number, operation in enumerate(OPERATIONS))
-    source = to_c(f'cdef enum:\n{numbers}\ninclude "bits_server.pxi"\n', FOLDER / f"server_{name}.pyx")
+    kinds = f"from softmax_cy.kernels.table cimport {', '.join(FINDERS)}"
+    parts = ['include "kernels.pxi"', kinds, *map(write_finder, FINDERS), 'include "bits_server.pxi"']
+    source = to_c("\n\n\n".join(parts) + "\n", FOLDER / f"server_{name}.pyx")
     macros = [f"-D{macro}={value}" for macro, value in kernels.define_macros]
     folders = [f"-I{folder}" for folder in (KERNELS, sysconfig.get_path("include"))]
     sections = ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-static"]
@@ -64,34 +82,37 @@ class Emulated:
         self.process = subprocess.Popen([EMULATOR, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __getattr__(self, name: str) -> object:
-        if name not in OPERATIONS:
+        if name not in LIST.BY_NAME:
             raise AttributeError(name)
-        return lambda *arrays, scale=1.0, **_: self.ask(name, arrays, scale)
+        return lambda *arrays, scale=1.0, **_: self.ask(LIST.BY_NAME[name], arrays, scale)
 
-    def ask(self, name: str, arrays: tuple[np.ndarray, ...], scale: float) -> object:
+    def softmax_and_jacobian(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Two kernels: the matrices follow from the results of the first and from the logits."""
+        y = self.softmax(x)
+        return y, self.ask(LIST.BY_NAME["softmax_jacobian"], (y, x), 1.0)
+
+    def cross_entropy(self, *arrays: np.ndarray, **options: str) -> np.ndarray:
+        """The program computes the gradient, too."""
+        return self.cross_entropy_and_grad(*arrays, **options)[0]
+
+    def ask(self, operation: NamedTuple, arrays: tuple[np.ndarray, ...], scale: float) -> object:
         """One request."""
         x = arrays[0]
-        columns = self.columns and not name.endswith("jacobian")
-        if name == "softmax_and_jacobian":
-            arrays = (self.softmax(x), x)
-        header = struct.pack("<qqqqd", OPERATIONS.index(name), *x.shape, columns, scale)
+        columns = self.columns and operation.family != "jacobian"
+        number, one_result = NAMES.index(operation.kernel), operation.outputs[0].ndim == 1
+        header = struct.pack("<qqqqqqd", number, len(arrays), one_result, *x.shape, columns, scale)
         self.process.stdin.write(header + b"".join(self.sent(array, columns) for array in arrays))
         self.process.stdin.flush()
-        if name == "logsumexp":
-            return self.received(x.shape[:1])
-        if name == "cross_entropy_and_grad":
-            return self.received(x.shape[:1]), self.received(x.shape, columns)
-        if name.endswith("jacobian"):
-            matrices = self.received((*x.shape, x.shape[1]))
-            return (arrays[0], matrices) if name == "softmax_and_jacobian" else matrices
-        return self.received(x.shape, columns)
+        results = [self.received((*x.shape, x.shape[1])[: array.ndim], columns) for array in operation.outputs]
+        return results[0] if len(results) == 1 else tuple(results)
 
     def sent(self, array: np.ndarray, columns: bool) -> bytes:
         """Rows, or columns."""
         return (array.T if columns and array.ndim == 2 else array).tobytes()
 
-    def received(self, shape: tuple[int, ...], columns: bool = False) -> np.ndarray:
+    def received(self, shape: tuple[int, ...], columns: bool) -> np.ndarray:
         """A result, as rows."""
+        columns = columns and len(shape) == 2
         shape = shape[::-1] if columns else shape
         memory = self.process.stdout.read(int(np.prod(shape)) * self.dtype.itemsize)
         array = np.frombuffer(memory, self.dtype).reshape(shape)

@@ -5,24 +5,12 @@ from libc.math cimport INFINITY
 cimport numpy as cnp
 from numpy cimport ndarray
 
-from softmax_cy._call cimport Call, FindKernels, Kernels, call_on_logits, make_result
+cimport softmax_cy._finders as _finders
+from softmax_cy._call cimport Call, FindKernels, call_on_logits, make_result
 from softmax_cy._layout cimport MAX_NDIM, has_axis
 from softmax_cy._slices cimport compute
-from softmax_cy.kernels.table cimport KernelTable
 
 cnp.import_array()
-
-
-cdef Kernels find_softmax_kernels(const KernelTable *table) noexcept:
-    return Kernels(table.softmax, &table.long_softmax)
-
-
-cdef Kernels find_log_softmax_kernels(const KernelTable *table) noexcept:
-    return Kernels(table.log_softmax, &table.long_log_softmax)
-
-
-cdef Kernels find_logsumexp_kernels(const KernelTable *table) noexcept:
-    return Kernels(table.logsumexp, &table.long_logsumexp)
 
 
 cdef object map_slices(const Call *call, FindKernels find_kernels, ndarray x, ndarray mask, object out):
@@ -127,7 +115,8 @@ def softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_thre
     >>> softmax(np.array([1.0, 2.0]), where=False)
     array([0., 0.])
     """
-    return call_on_logits(map_slices, find_softmax_kernels, x, axis, scale, where, dtype, False, 1, out, num_threads)
+    return call_on_logits(
+        map_slices, _finders.find_softmax_kernels, x, axis, scale, where, dtype, False, 1, out, num_threads)
 
 
 def log_softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_threads=None):
@@ -173,7 +162,7 @@ def log_softmax(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_
     array([-6.18346085e-09, -2.00000000e+01, -2.00000000e+01, -2.00000000e+01])
     """
     return call_on_logits(
-        map_slices, find_log_softmax_kernels, x, axis, scale, where, dtype, False, 1, out, num_threads)
+        map_slices, _finders.find_log_softmax_kernels, x, axis, scale, where, dtype, False, 1, out, num_threads)
 
 
 def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, out=None, num_threads=None):
@@ -218,4 +207,4 @@ def logsumexp(x, axis=-1, *, scale=1.0, where=None, keepdims=False, dtype=None, 
     array([6.93147181e-01, 1.00069315e+03])
     """
     return call_on_logits(
-        reduce_slices, find_logsumexp_kernels, x, axis, scale, where, dtype, keepdims, 1, out, num_threads)
+        reduce_slices, _finders.find_logsumexp_kernels, x, axis, scale, where, dtype, keepdims, 1, out, num_threads)

@@ -7,6 +7,7 @@ from libc.stdint cimport uint64_t
 cimport numpy as cnp
 from numpy cimport ndarray
 
+cimport softmax_cy._finders as _finders
 cimport softmax_cy._layout as _layout
 cimport softmax_cy._threads as _threads
 from softmax_cy._arguments cimport (
@@ -20,7 +21,6 @@ from softmax_cy._arguments cimport (
     unwrap_result,
 )
 from softmax_cy._call cimport Call, FindKernels, call_on_logits, make_result, read_x, separate
-from softmax_cy._forward cimport find_softmax_kernels
 from softmax_cy._slices cimport run_slices
 from softmax_cy.kernels.table cimport Elements, JacobianKernel, JacobianRows, KernelTable
 
@@ -32,14 +32,6 @@ cdef double JACOBIAN_COST = 0.08
 
 # An operation is known by the function that finds its kernel.
 ctypedef JacobianKernel (*FindKernel)(const KernelTable *table) noexcept
-
-
-cdef JacobianKernel find_jacobian_kernel(const KernelTable *table) noexcept:
-    return table.jacobian
-
-
-cdef JacobianKernel find_log_jacobian_kernel(const KernelTable *table) noexcept:
-    return table.log_jacobian
 
 
 cdef struct JacobianWork:
@@ -168,7 +160,8 @@ cdef object make_softmax_and_jacobian(
     if y.ndim == 0:
         x = x.reshape(1)
         mask = None if mask is None else mask.reshape(1)
-    run_jacobian(call, find_jacobian_kernel, exact_y if y.ndim else exact_y.reshape(1), x, mask, matrices)
+    run_jacobian(
+        call, _finders.find_softmax_and_jacobian_kernel, exact_y if y.ndim else exact_y.reshape(1), x, mask, matrices)
     if call.half:
         with np.errstate(all="ignore"):
             y[...] = exact_y
@@ -235,7 +228,7 @@ def softmax_jacobian(y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     array([[ 0.1875, -0.1875],
            [-0.1875,  0.1875]])
     """
-    return make_jacobians(find_jacobian_kernel, y, "y", axis, scale, out, num_threads)
+    return make_jacobians(_finders.find_softmax_jacobian_kernel, y, "y", axis, scale, out, num_threads)
 
 
 def log_softmax_jacobian(log_y, axis=-1, *, scale=1.0, out=None, num_threads=None):
@@ -289,7 +282,7 @@ def log_softmax_jacobian(log_y, axis=-1, *, scale=1.0, out=None, num_threads=Non
     array([[ 0.75, -0.75],
            [-0.25,  0.25]])
     """
-    return make_jacobians(find_log_jacobian_kernel, log_y, "log_y", axis, scale, out, num_threads)
+    return make_jacobians(_finders.find_log_softmax_jacobian_kernel, log_y, "log_y", axis, scale, out, num_threads)
 
 
 def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=None, num_threads=None):
@@ -342,4 +335,6 @@ def softmax_and_jacobian(x, axis=-1, *, scale=1.0, where=None, dtype=None, out=N
            [-4.24835426e-18,  4.24835426e-18]])
     """
     return call_on_logits(
-        make_softmax_and_jacobian, find_softmax_kernels, x, axis, scale, where, dtype, False, 2, out, num_threads)
+        make_softmax_and_jacobian, _finders.find_softmax_kernels, x, axis, scale, where, dtype, False, 2, out,
+        num_threads,
+    )

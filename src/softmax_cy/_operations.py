@@ -1,7 +1,8 @@
 """The list of operations: what each one takes, what it returns, and which kernel computes it.
 
-Everything mechanical is made of this list: by the build the functions of the C interface and the table of kernels, at
-run time the signatures for ctypes and numba, and the parametrisation of the tests, the fuzzer and the benchmarks.
+Everything mechanical is made of this list: by the build the functions of the C interface, the table of kernels and what
+finds them there, at run time the public names and the signatures for ctypes and numba, and the parametrisation of the
+tests, the fuzzer and the benchmarks.
 CONTRIBUTING.md says what a new operation needs besides its row here.
 
 This module imports nothing of the package: the build reads it before there is a package to import.

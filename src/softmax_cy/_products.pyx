@@ -5,6 +5,7 @@ import numpy as np
 cimport numpy as cnp
 from numpy cimport ndarray
 
+cimport softmax_cy._finders as _finders
 from softmax_cy._arguments cimport (
     check_scale,
     convert_array,
@@ -14,26 +15,12 @@ from softmax_cy._arguments cimport (
     read_number,
     rounds_to_half,
 )
-from softmax_cy._call cimport Call, FindKernels, Kernels, make_result
+from softmax_cy._call cimport Call, FindKernels, make_result
 from softmax_cy._layout cimport read_axes, resolve_axes
 from softmax_cy._slices cimport compute
 from softmax_cy._threads cimport read_threads
-from softmax_cy.kernels.table cimport KernelTable
 
 cnp.import_array()
-
-
-cdef Kernels find_softmax_product_kernels(const KernelTable *table) noexcept:
-    # The Jacobian of softmax is symmetric: this is for both products.
-    return Kernels(table.softmax_product, &table.long_softmax_product)
-
-
-cdef Kernels find_log_softmax_vjp_kernels(const KernelTable *table) noexcept:
-    return Kernels(table.log_softmax_vjp, &table.long_log_softmax_vjp)
-
-
-cdef Kernels find_log_softmax_jvp_kernels(const KernelTable *table) noexcept:
-    return Kernels(table.log_softmax_jvp, &table.long_log_softmax_jvp)
 
 
 cdef object multiply(
@@ -138,7 +125,7 @@ def softmax_vjp(grad, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     >>> softmax_cy.softmax_vjp(np.array([1.0, 0.0]), y)
     array([ 0.25, -0.25])
     """
-    return multiply(find_softmax_product_kernels, grad, "grad", y, "y", axis, scale, out, num_threads)
+    return multiply(_finders.find_softmax_vjp_kernels, grad, "grad", y, "y", axis, scale, out, num_threads)
 
 
 def softmax_jvp(tangent, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
@@ -196,7 +183,7 @@ def softmax_jvp(tangent, y, axis=-1, *, scale=1.0, out=None, num_threads=None):
     >>> softmax_cy.softmax_jvp(np.array([1.0, 0.0]), y)
     array([ 0.25, -0.25])
     """
-    return multiply(find_softmax_product_kernels, tangent, "tangent", y, "y", axis, scale, out, num_threads)
+    return multiply(_finders.find_softmax_jvp_kernels, tangent, "tangent", y, "y", axis, scale, out, num_threads)
 
 
 def log_softmax_vjp(grad, log_y, axis=-1, *, scale=1.0, out=None, num_threads=None):
@@ -253,7 +240,8 @@ def log_softmax_vjp(grad, log_y, axis=-1, *, scale=1.0, out=None, num_threads=No
     >>> softmax_cy.log_softmax_vjp(np.array([1.0, 0.0]), log_y)
     array([ 0.5, -0.5])
     """
-    return multiply(find_log_softmax_vjp_kernels, grad, "grad", log_y, "log_y", axis, scale, out, num_threads)
+    return multiply(
+        _finders.find_log_softmax_vjp_kernels, grad, "grad", log_y, "log_y", axis, scale, out, num_threads)
 
 
 def log_softmax_jvp(tangent, log_y, axis=-1, *, scale=1.0, out=None, num_threads=None):
@@ -311,4 +299,5 @@ def log_softmax_jvp(tangent, log_y, axis=-1, *, scale=1.0, out=None, num_threads
     >>> softmax_cy.log_softmax_jvp(np.array([1.0, 0.0]), log_y)
     array([ 0.5, -0.5])
     """
-    return multiply(find_log_softmax_jvp_kernels, tangent, "tangent", log_y, "log_y", axis, scale, out, num_threads)
+    return multiply(
+        _finders.find_log_softmax_jvp_kernels, tangent, "tangent", log_y, "log_y", axis, scale, out, num_threads)

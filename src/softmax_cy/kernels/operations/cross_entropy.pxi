@@ -3,22 +3,43 @@
 include "loss_slice.pxi"
 include "loss_lanes.pxi"
 
+cdef struct LossSlices:
+    Slices logits       # comes first: the walks are given its address, and know nothing else
+    const CrossEntropySlices *all
+
+
+cdef bint cross_entropy_tiles(const Slices *logits, char *scratch) noexcept nogil:
+    """False: these do not fit a tile."""
+    cdef const CrossEntropySlices *all = (<const LossSlices *> logits).all
+    cdef bint of_rows = suit_loss_tiles(all, True)
+    if not (of_rows or suit_loss_tiles(all, False)):
+        return False
+    walk_loss_tiles(all, of_rows, scratch, thread_buffer(TILE_BUFFER))
+    return True
+
+
+cdef bint cross_entropy_groups(const Slices *logits, char *scratch) noexcept nogil:
+    """False: these are none."""
+    cdef const CrossEntropySlices *all = (<const LossSlices *> logits).all
+    if not are_usual(all):
+        return False
+    loss_groups(all, logits, scratch)
+    return True
+
+
+cdef void cross_entropy_one(const Slices *logits, Py_ssize_t i, char *scratch) noexcept nogil:
+    cdef const CrossEntropySlices *all = (<const LossSlices *> logits).all
+    cdef int64_t index = read_index(all, i) if all.target_elements == NULL else 0
+    cross_entropy_slice(all, logits, i, index, scratch, thread_buffer(TILE_BUFFER))
+
+
 cdef void cross_entropy_slices(const CrossEntropySlices *all) noexcept nogil:
-    cdef char *scratch = thread_buffer(KERNEL_BUFFER)
-    cdef char *spare = thread_buffer(TILE_BUFFER)
-    cdef Slices logits = take_logits(all)
-    cdef int64_t index
-    cdef Py_ssize_t i
-    if suit_cross_entropy_tiles(all, True):
-        cross_entropy_tiles(all, True, scratch, spare)
-    elif are_usual(all):
-        cross_entropy_groups(all, &logits, scratch, spare)
-    elif suit_cross_entropy_tiles(all, False):
-        cross_entropy_tiles(all, False, scratch, spare)
-    else:
-        for i in range(all.count):
-            index = read_index(all, i) if all.target_elements == NULL else 0
-            cross_entropy_slice(all, &logits, i, index, scratch, spare)
+    cdef LossSlices slices = LossSlices(logits=take_logits(all), all=all)
+    # Panels and gathered rows have no place for a target.
+    cdef Walk walk = Walk(
+        kernel=NULL, tiles=cross_entropy_tiles, longest_tile=0, one_result=False, whole_panel=NULL, part_panel=NULL,
+        after_panel=NULL, rows=cross_entropy_groups, slice_=cross_entropy_one)
+    walk_slices(&slices.logits, &walk)
 
 
 cdef void loss_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:

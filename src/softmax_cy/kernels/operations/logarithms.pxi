@@ -60,53 +60,52 @@ cdef inline totals find_group_others(
     return others
 
 
-cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexcept nogil:
-    """Contiguous slices of at most one block, in groups: one logarithm, a slice a lane, for all of a group."""
-    cdef Py_ssize_t length = slices.length
-    cdef Py_ssize_t size = max(1, min(LANES, BLOCK_BYTES // (length * <Py_ssize_t> sizeof(real))))
-    cdef Py_ssize_t first = 0, i
+cdef struct LogGroups:
+    char *scratch
+    bint one_result
+    GroupTerms terms
+    totals overs
+
+
+cdef inline void add_up_log_group(
+    const Slices *slices, const Group *group, Operation operation, void *own
+) noexcept nogil:
+    cdef LogGroups *groups = <LogGroups *> own
+    cdef totals others
+    add_group_terms(&groups.terms, slices, group, EXPONENTIALS_ALONE, False, NULL)
+    others = find_group_others(
+        &groups.terms.sums, group.x, slices.x_next, group.count, slices.length, &group.shifts, v_load(group.tops))
+    groups.overs = totals_log1p(&others)
+
+
+cdef inline void finish_log_in_group(
+    const Slices *slices, const Group *group, Py_ssize_t i, Operation operation, void *own
+) noexcept nogil:
+    cdef LogGroups *groups = <LogGroups *> own
+    cdef char *out = group.out + i * slices.out_next
+    cdef total over = totals_at(&groups.overs, i)
     cdef real scale = <real> slices.scale
-    cdef const char *x
-    cdef char *out
-    cdef Group group
-    cdef vsum[MOST_LANES] terms
-    cdef totals sums = totals_harmless(), logs
-    cdef total some
-    cdef Ahead ahead
-    cdef Shifts shifts
     cdef Slice s
     cdef Constants constants
-    ahead.out = NULL
-    for i in range(LANES):
-        terms[i] = vsum_harmless()
-    start_group(&group, slices, 0, size)
-    while group.count > 0:
-        for i in range(group.count):
-            x = group.x + i * slices.x_next
-            ahead.x = x + group.count * slices.x_next    # in the next group
-            shifts = spread_lane(&group.shifts, i)
-            terms[i] = vsum_without_seed(
-                add_short_block(x, NULL, length, &shifts, EXPONENTIALS_ALONE, ahead))
-        totals_set_each(&sums, terms, group.count)
-        logs = find_group_others(&sums, group.x, slices.x_next, group.count, length, &group.shifts, v_load(group.tops))
-        logs = totals_log1p(&logs)
-        for i in range(group.count):
-            out = group.out + i * slices.out_next
-            some = totals_at(&logs, i)
-            if not (has_softmax(group.tops[i]) and is_number(some)):
-                s = take_slice(slices, first + i)
-                if one_result:
-                    logsumexp_slice(&s, scratch)
-                else:
-                    log_softmax_slice(&s, scratch)
-            elif one_result:
-                write_result(product_plus_total(group.tops[i], scale, some), out, slices.out_elements.kind)
-            else:
-                constants = make_log_constants(group.tops[i], some, scale)
-                finish_short(
-                    group.x + i * slices.x_next, NULL, out, length, &constants, LOG_SOFTMAX, slices.stream)
-        first += group.count
-        start_group(&group, slices, first, size)
+    if not (has_softmax(group.tops[i]) and is_number(over)):
+        s = take_slice(slices, group.first + i)
+        if groups.one_result:
+            logsumexp_slice(&s, groups.scratch)
+        else:
+            log_softmax_slice(&s, groups.scratch)
+    elif groups.one_result:
+        write_result(product_plus_total(group.tops[i], scale, over), out, slices.out_elements.kind)
+    else:
+        constants = make_log_constants(group.tops[i], over, scale)
+        finish_short(group.x + i * slices.x_next, NULL, out, slices.length, &constants, operation, slices.stream)
+
+
+cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexcept nogil:
+    cdef LogGroups groups
+    groups.scratch = scratch
+    groups.one_result = one_result
+    start_group_terms(&groups.terms, slices, NULL, False)
+    walk_groups(slices, BLOCK_BYTES, LOG_SOFTMAX, add_up_log_group, finish_log_in_group, &groups)
 
 
 cdef inline totals find_others_beside(const Panel *panel, int v, const Constants *c, const totals *sums) noexcept nogil:
@@ -238,15 +237,15 @@ cdef void log_softmax_after_panel(const Slices *slices, Py_ssize_t i, char *scra
 
 cdef void log_softmax_slices(const Slices *slices) noexcept nogil:
     cdef Walk walk = Walk(
-        kernel=log_softmax_slices, longest_tile=LOG_TILES, one_result=False, whole_panel=log_whole_panel,
-        part_panel=log_part_panel,
-        after_panel=log_softmax_after_panel, rows=log_softmax_groups, slice_=log_softmax_one)
+        kernel=log_softmax_slices, tiles=NULL, longest_tile=LOG_TILES, one_result=False, whole_panel=log_whole_panel,
+        part_panel=log_part_panel, after_panel=log_softmax_after_panel, rows=log_softmax_groups,
+        slice_=log_softmax_one)
     walk_slices(slices, &walk)
 
 
 cdef void logsumexp_slices(const Slices *slices) noexcept nogil:
     cdef Walk walk = Walk(
-        kernel=logsumexp_slices, longest_tile=LOG_TILES, one_result=True, whole_panel=log_whole_panel,
+        kernel=logsumexp_slices, tiles=NULL, longest_tile=LOG_TILES, one_result=True, whole_panel=log_whole_panel,
         part_panel=log_part_panel, after_panel=logsumexp_one, rows=logsumexp_groups, slice_=logsumexp_one)
     walk_slices(slices, &walk)
 

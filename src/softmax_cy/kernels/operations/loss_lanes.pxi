@@ -52,90 +52,92 @@ cdef inline void finish_targets(
             all.grad_factor))
 
 
-cdef void cross_entropy_groups(
-    const CrossEntropySlices *all, const Slices *logits, char *scratch, char *spare
+cdef struct LossGroups:
+    const CrossEntropySlices *all
+    char *scratch
+    GroupTerms terms
+    Targets targets
+    totals overs
+    reciprocals r
+
+
+cdef inline void add_up_loss_group(
+    const Slices *logits, const Group *group, Operation operation, void *own
 ) noexcept nogil:
-    """Slices that are_usual, in groups: what a slice needs once is done for a slice a lane."""
-    cdef Py_ssize_t length = all.length
-    cdef Py_ssize_t row = length * <Py_ssize_t> sizeof(real)
-    cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row))
-    cdef Py_ssize_t first = 0, count, i
-    # The gradient may be the logits, which find_group_others may have to read again. Without a gradient nobody reads
-    # what is kept.
-    cdef bint in_scratch = all.length < 32 * LANES or all.grad == all.x or all.grad == NULL
-    cdef const char *x
-    cdef char *grad
-    cdef char *kept = NULL
-    cdef Targets targets
+    cdef LossGroups *groups = <LossGroups *> own
+    cdef const CrossEntropySlices *all = groups.all
+    cdef Targets *targets = &groups.targets
+    cdef vreal tops = v_load(group.tops)
+    cdef totals others
     cdef int64_t index
-    cdef vreal[MOST_LANES] maxima
-    cdef vreal tops
-    cdef Shifts shifts
-    cdef vsum[MOST_LANES] terms
-    cdef totals sums = totals_harmless(), others, overs
-    cdef Ahead ahead
-    cdef Shifts one
-    cdef reciprocals r
+    cdef Py_ssize_t i
+    for i in range(group.count):
+        index = read_index(all, group.first + i)
+        set_target(targets, i, all, index, group.tops[i], group.x + i * logits.x_next, sizeof(real))
+        if not targets.usual[i]:
+            cross_entropy_slice(all, logits, group.first + i, index, groups.scratch, thread_buffer(TILE_BUFFER))
+    # Sums of other slices are harmless, and so large that nobody looks for their others.
+    add_group_terms(&groups.terms, logits, group, EXPONENTIALS, False, targets.usual)
+    for i in range(group.count):
+        if targets.usual[i]:
+            memcpy(
+                &targets.exponential[i],
+                find_kept(&groups.terms, logits, group, i) + targets.index[i] * <Py_ssize_t> sizeof(real),
+                sizeof(real))
+    others = find_group_others(
+        &groups.terms.sums, group.x, logits.x_next, group.count, logits.length, &group.shifts, tops)
+    groups.overs = totals_log1p(&others)
+    groups.r = totals_reciprocals(&groups.terms.sums)
+    finish_targets(targets, all, tops, groups.r, &others, &groups.overs)
+
+
+cdef inline void finish_loss_in_group(
+    const Slices *logits, const Group *group, Py_ssize_t i, Operation operation, void *own
+) noexcept nogil:
+    cdef LossGroups *groups = <LossGroups *> own
+    cdef const CrossEntropySlices *all = groups.all
+    cdef const Targets *targets = &groups.targets
+    cdef char *loss = all.loss + (group.first + i) * all.loss_next
+    cdef char *grad
     cdef Slice s
     cdef Constants constants
-    constants.factor = v_set(<real> all.grad_factor)
-    ahead.out = NULL
+    if not targets.usual[i]:
+        return
+    if not is_number(totals_at(&groups.overs, i)):
+        s = take_slice(logits, group.first + i)
+        deliver_everywhere(all, &s, NAN, loss, groups.scratch)
+        return
+    write_result(targets.loss[i], loss, all.loss_kind)
+    if all.grad != NULL:
+        grad = group.out + i * logits.out_next
+        constants.factor = v_set(<real> all.grad_factor)
+        constants.r = reciprocal_in_all_lanes(reciprocal_at(&groups.r, i))
+        constants.coefficient = v_set(targets.weight[i])
+        finish_short(
+            find_kept(&groups.terms, logits, group, i), NULL, grad, logits.length, &constants, operation, False)
+        memcpy(grad + targets.index[i] * <Py_ssize_t> sizeof(real), &targets.gradient[i], sizeof(real))
+
+
+cdef void loss_groups(const CrossEntropySlices *all, const Slices *logits, char *scratch) noexcept nogil:
+    """Slices that are_usual."""
+    cdef LossGroups groups
+    cdef Py_ssize_t i
+    groups.all = all
+    groups.scratch = scratch
     for i in range(LANES):
-        maxima[i] = v_set(0)
-        terms[i] = vsum_harmless()
-        set_target(&targets, i, all, IGNORED, 0, NULL, 0)    # lanes without a slice
-    while first < all.count:
-        count = min(size, all.count - first)
-        for i in range(count):
-            maxima[i] = find_block_maxima(all.x + (first + i) * all.x_next, length, -INFINITY)
-        tops = v_max_across_each(maxima, count)
-        for i in range(count):
-            x = all.x + (first + i) * all.x_next
-            index = read_index(all, first + i)
-            set_target(&targets, i, all, index, v_lane(&tops, i), x, sizeof(real))
-            if not targets.usual[i]:
-                cross_entropy_slice(all, logits, first + i, index, scratch, spare)
-        shifts = find_shifts(tops, 1)
-        for i in range(count):
-            # What is harmless, and so large that nobody looks for its others.
-            terms[i] = vsum_harmless()
-            if not targets.usual[i]:
-                continue
-            x = all.x + (first + i) * all.x_next
-            ahead.x = x + count * all.x_next     # in the next group
-            kept = scratch + i * row if in_scratch else all.grad + (first + i) * all.grad_next
-            one = spread_lane(&shifts, i)
-            terms[i] = vsum_without_seed(add_short_block(x, kept, length, &one, EXPONENTIALS, ahead))
-            memcpy(
-                &targets.exponential[i], kept + targets.index[i] * <Py_ssize_t> sizeof(real), sizeof(real))
-        totals_set_each(&sums, terms, count)
-        others = find_group_others(&sums, all.x + first * all.x_next, all.x_next, count, length, &shifts, tops)
-        overs = totals_log1p(&others)
-        r = totals_reciprocals(&sums)
-        finish_targets(&targets, all, tops, r, &others, &overs)
-        for i in range(count):
-            if not targets.usual[i]:
-                continue
-            if not is_number(totals_at(&overs, i)):
-                s = take_slice(logits, first + i)
-                deliver_everywhere(all, &s, NAN, all.loss + (first + i) * all.loss_next, scratch)
-                continue
-            write_result(targets.loss[i], all.loss + (first + i) * all.loss_next, all.loss_kind)
-            if all.grad != NULL:
-                grad = all.grad + (first + i) * all.grad_next
-                kept = scratch + i * row if in_scratch else grad
-                constants.r = reciprocal_in_all_lanes(reciprocal_at(&r, i))
-                constants.coefficient = v_set(targets.weight[i])
-                finish_short(kept, NULL, grad, length, &constants, CROSS_ENTROPY_GRADIENT, False)
-                memcpy(grad + targets.index[i] * <Py_ssize_t> sizeof(real), &targets.gradient[i], sizeof(real))
-        first += count
+        set_target(&groups.targets, i, all, IGNORED, 0, NULL, 0)    # lanes without a slice
+    # The gradient may be the logits, which find_group_others may have to read again. Without a gradient nobody reads
+    # what is kept.
+    start_group_terms(
+        &groups.terms, logits, scratch, all.length < 32 * LANES or all.grad == all.x or all.grad == NULL)
+    walk_groups(logits, GROUP_BYTES, CROSS_ENTROPY_GRADIENT, add_up_loss_group, finish_loss_in_group, &groups)
 
 
 cdef enum:
     CROSS_ENTROPY_TILES = 24    # up to where that is faster than rows as they lie, in elements
 
 
-cdef inline bint suit_cross_entropy_tiles(const CrossEntropySlices *all, bint of_rows) noexcept nogil:
+cdef inline bint suit_loss_tiles(const CrossEntropySlices *all, bint of_rows) noexcept nogil:
     """Slices that fit a tile, against class indices without smoothing: short rows, or slices side by side."""
     if (
         all.target_elements != NULL or all.smoothing != 0 or not is_finite(all.grad_factor)
@@ -206,10 +208,10 @@ cdef inline void cross_entropy_panel(
             memcpy(e + targets.index[lane] * panel.out_step, &targets.gradient[lane], sizeof(real))
 
 
-cdef void cross_entropy_tiles(
+cdef void walk_loss_tiles(
     const CrossEntropySlices *all, bint of_rows, char *scratch, char *spare
 ) noexcept nogil:
-    """Slices that suit_cross_entropy_tiles, a vector of them at a time."""
+    """Slices that suit_loss_tiles, a vector of them at a time."""
     cdef char *x = thread_buffer(GATHERED_BUFFER)
     cdef char *e = thread_buffer(SPARE_BUFFER)
     cdef Py_ssize_t step = LANES * <Py_ssize_t> sizeof(real)

@@ -41,7 +41,7 @@ cdef void softmax_product_slices(const Slices *slices) noexcept nogil:
     # A few slices side by side have no panel of their own: the row code takes longer, but a panel would take as much
     # code as whole ones.
     cdef Walk walk = Walk(
-        kernel=softmax_product_slices, longest_tile=PRODUCT_TILES, one_result=False,
+        kernel=softmax_product_slices, tiles=NULL, longest_tile=PRODUCT_TILES, one_result=False,
         whole_panel=softmax_product_panel, part_panel=NULL, after_panel=softmax_product_slice,
         rows=softmax_product_rows, slice_=softmax_product_slice)
     walk_slices(slices, &walk)
@@ -49,7 +49,7 @@ cdef void softmax_product_slices(const Slices *slices) noexcept nogil:
 
 cdef void log_softmax_vjp_slices(const Slices *slices) noexcept nogil:
     cdef Walk walk = Walk(
-        kernel=log_softmax_vjp_slices, longest_tile=PRODUCT_TILES, one_result=False,
+        kernel=log_softmax_vjp_slices, tiles=NULL, longest_tile=PRODUCT_TILES, one_result=False,
         whole_panel=log_softmax_vjp_panel, part_panel=NULL, after_panel=log_softmax_vjp_slice,
         rows=log_softmax_vjp_rows, slice_=log_softmax_vjp_slice)
     walk_slices(slices, &walk)
@@ -57,7 +57,7 @@ cdef void log_softmax_vjp_slices(const Slices *slices) noexcept nogil:
 
 cdef void log_softmax_jvp_slices(const Slices *slices) noexcept nogil:
     cdef Walk walk = Walk(
-        kernel=log_softmax_jvp_slices, longest_tile=PRODUCT_TILES, one_result=False,
+        kernel=log_softmax_jvp_slices, tiles=NULL, longest_tile=PRODUCT_TILES, one_result=False,
         whole_panel=log_softmax_jvp_panel, part_panel=NULL, after_panel=log_softmax_jvp_slice,
         rows=log_softmax_jvp_rows, slice_=log_softmax_jvp_slice)
     walk_slices(slices, &walk)

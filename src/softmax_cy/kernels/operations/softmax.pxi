@@ -64,60 +64,43 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
         write_no_softmax(s, 0, length, scratch)
 
 
-cdef bint softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
-    """Contiguous slices of at most one block, in groups. False: these are none.
+cdef struct SoftmaxGroups:
+    GroupTerms terms
+    reciprocals r
 
-    Each pass runs over a whole group, and the first pass over the next group before the last one over this. So the long
-    waits of a slice, across the lanes of a maximum or a sum and for a division, are filled with work that does not
-    depend on them.
-    """
-    cdef Py_ssize_t length = slices.length
-    cdef Py_ssize_t row = length * <Py_ssize_t> sizeof(real)
-    cdef Py_ssize_t size = max(1, min(LANES, GROUP_BYTES // row))
-    cdef Py_ssize_t kept_next = (row + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
-    # Scratch is aligned, but one more thing that the first-level cache has to hold: it pays for short slices.
-    cdef bint in_scratch = length < 32 * LANES or slices.stream
-    cdef Py_ssize_t first = 0, i
-    cdef char *kept
-    cdef Ahead ahead
-    cdef Shifts shifts
-    cdef Group[2] groups
-    cdef Group *group = &groups[0]
-    cdef Group *after = &groups[1]
+
+cdef inline void add_up_softmax_group(
+    const Slices *slices, const Group *group, Operation operation, void *own
+) noexcept nogil:
+    cdef SoftmaxGroups *groups = <SoftmaxGroups *> own
+    add_group_terms(&groups.terms, slices, group, EXPONENTIALS, True, NULL)
+    groups.r = totals_reciprocals(&groups.terms.sums)
+
+
+cdef inline void finish_softmax_in_group(
+    const Slices *slices, const Group *group, Py_ssize_t i, Operation operation, void *own
+) noexcept nogil:
+    cdef SoftmaxGroups *groups = <SoftmaxGroups *> own
     cdef Slice s
-    cdef vsum[MOST_LANES] sums
-    cdef totals all_sums = totals_harmless()
-    cdef reciprocals r
     cdef Constants constants
+    if has_softmax(group.tops[i]) and is_number(totals_at(&groups.terms.sums, i)):
+        constants.r = reciprocal_in_all_lanes(reciprocal_at(&groups.r, i))
+        finish_short(
+            find_kept(&groups.terms, slices, group, i), NULL, group.out + i * slices.out_next, slices.length,
+            &constants, operation, slices.stream)
+    else:
+        s = take_slice(slices, group.first + i)
+        deliver_value(&s, 0, slices.length, groups.terms.scratch, NAN, 0)
+
+
+cdef bint softmax_groups(const Slices *slices, char *scratch) noexcept nogil:
+    """False: these are none."""
+    cdef SoftmaxGroups groups
     if slices.count == 1 or not are_blocks(slices) or not are_contiguous(slices.out_elements):
         return False
-    for i in range(LANES):
-        sums[i] = vsum_harmless()
-    start_group(group, slices, 0, size)
-    while group.count > 0:
-        for i in range(group.count):
-            # The next group is read, and this one written, at the same pace.
-            ahead.x = group.x + (i + group.count) * slices.x_next
-            kept = scratch + i * kept_next if in_scratch else group.out + i * slices.out_next
-            # What is written past the caches is not to be fetched into them.
-            ahead.out = kept if slices.stream else group.out + i * slices.out_next
-            shifts = spread_lane(&group.shifts, i)
-            sums[i] = vsum_without_seed(add_short_block(
-                group.x + i * slices.x_next, kept, length, &shifts, EXPONENTIALS, ahead))
-        totals_set_each(&all_sums, sums, group.count)
-        r = totals_reciprocals(&all_sums)
-        start_group(after, slices, first + group.count, size)
-        for i in range(group.count):
-            if has_softmax(group.tops[i]) and is_number(totals_at(&all_sums, i)):
-                kept = scratch + i * kept_next if in_scratch else group.out + i * slices.out_next
-                constants.r = reciprocal_in_all_lanes(reciprocal_at(&r, i))
-                finish_short(
-                    kept, NULL, group.out + i * slices.out_next, length, &constants, SOFTMAX, slices.stream)
-            else:
-                s = take_slice(slices, first + i)
-                deliver_value(&s, 0, length, scratch, NAN, 0)
-        first += group.count
-        group, after = after, group
+    # Scratch is aligned, but one more thing that the first-level cache has to hold: it pays for short slices.
+    start_group_terms(&groups.terms, slices, scratch, slices.length < 32 * LANES or slices.stream)
+    walk_groups(slices, GROUP_BYTES, SOFTMAX, add_up_softmax_group, finish_softmax_in_group, &groups)
     return True
 
 
@@ -232,9 +215,9 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
             v_stream_end()
         return
     walk = Walk(
-        kernel=softmax_slices, longest_tile=SOFTMAX_TILES, one_result=False, whole_panel=softmax_whole_panel,
-        part_panel=softmax_part_panel,
-        after_panel=softmax_after_panel, rows=softmax_groups, slice_=softmax_one)
+        kernel=softmax_slices, tiles=NULL, longest_tile=SOFTMAX_TILES, one_result=False,
+        whole_panel=softmax_whole_panel, part_panel=softmax_part_panel, after_panel=softmax_after_panel,
+        rows=softmax_groups, slice_=softmax_one)
     walk_slices(slices, &walk)
 
 

@@ -6,7 +6,8 @@ ctypedef void (*SliceKernel)(const Slices *slices, Py_ssize_t i, char *scratch) 
 
 
 cdef struct Walk:
-    SlicesKernel kernel         # the whole operation: for slices that were gathered as rows
+    SlicesKernel kernel         # the whole operation: for slices that were gathered as rows. NULL: none is
+    RowsKernel tiles            # the operation's own, instead of tiles and panels. NULL: it has none. Returns as `rows`
     Py_ssize_t longest_tile     # rows of up to so many elements are turned into columns
     bint one_result             # a slice, not an element
     # Slices side by side, `width` vectors of them or a part of one. False: those whose `ordinary` is 0 are not done.
