@@ -28,6 +28,7 @@ from softmax_cy.kernels.kinds cimport (
 )
 from softmax_cy.kernels.table cimport (
     BlockSum,
+    BlockUnit,
     CrossEntropySlices,
     Elements,
     JacobianRows,

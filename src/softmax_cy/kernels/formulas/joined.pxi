@@ -38,11 +38,9 @@ cdef inline void set_block_sums(BlockSum *sum_, total first, total second) noexc
 
 cdef struct Unit:
     # What the exponentials of a block are multiples of.
-    real top            # its largest element, which says all; what follows is only computed from it
-    bint is_based
-    double k            # the power of two taken off, K of exponential.pxi
-    double trim         # the factor next to 1, less 1
-    total largest       # the exponential of top
+    BlockUnit block     # its largest element says all; the rest is only computed from it:
+                        # K of exponential.pxi, or INFINITY where a base is subtracted; the factor next to 1, less 1
+    total largest       # the exponential of the largest element
 
 
 cdef inline Exponential compute_largest(real top, Shifts shifts) noexcept nogil:
@@ -54,25 +52,37 @@ cdef inline double read_exactly(Exponential e) noexcept nogil:
     return <double> v_first(e.value) + v_first(recover_rounding(e))
 
 
-cdef inline Unit measure_unit(real top, const Shifts *shifts) noexcept nogil:
-    cdef Exponential largest = compute_largest(top, shifts[0])
+cdef inline Unit read_unit(const Shifts *shifts, vreal tops, Exponential largest, Py_ssize_t lane) noexcept nogil:
+    """Of the slice in a lane, of whose block these are the shift, the largest element and the exponential of that."""
+    cdef vreal lost = recover_rounding(largest)
     cdef Unit unit
-    unit.top = top
-    unit.is_based = v_first(shifts.base) != 0
-    unit.k = (<double> ROUNDER - <double> v_first(shifts.rounder)) / STEPS
-    unit.trim = <double> v_first(shifts.constant) - <double> EXP_C0
-    unit.largest.hi = v_first(largest.value)
-    unit.largest.lo = v_first(recover_rounding(largest))
+    unit.block.top = v_lane(&tops, lane)
+    unit.block.k = (<double> ROUNDER - <double> v_lane(&shifts.rounder, lane)) / STEPS
+    unit.block.trim = <double> v_lane(&shifts.constant, lane) - <double> EXP_C0
+    if v_lane(&shifts.base, lane) != 0:
+        unit.block.k = INFINITY
+    unit.largest.hi = v_lane(&largest.value, lane)
+    unit.largest.lo = v_lane(&lost, lane)
     return unit
 
 
-cdef total find_based_factor(const Unit *small, const Unit *large, real scale) noexcept nogil:
-    """A number in the unit of `small` times this is RAISE times the number in that of `large`, for large.top > small.top.
+cdef Unit measure_unit(real top, real scale) noexcept nogil:
+    cdef Shifts shifts = find_shifts(v_set(top), scale)
+    return read_unit(&shifts, v_set(top), compute_largest(top, shifts), 0)
 
-    exp(scale * (small.top - large.top)), raised, over the same in both units.
+
+cdef inline bint are_powers_apart(const BlockUnit *a, const BlockUnit *b) noexcept nogil:
+    """Whether no base is subtracted in either."""
+    return a.k < INFINITY and b.k < INFINITY
+
+
+cdef total find_based_factor(const Unit *small, const Unit *large, real scale) noexcept nogil:
+    """A number in the unit of `small` times this is RAISE times the number in that of `large`, which has a larger top.
+
+    exp(scale * (smaller top - larger top)), raised, over the same in both units.
     """
-    cdef vreal base = v_set(large.top)
-    cdef Exponential e = exp_shifted(v_set(small.top), build_shifts(base, scale, base, False), False)
+    cdef vreal base = v_set(<real> large.block.top)
+    cdef Exponential e = exp_shifted(v_set(<real> small.block.top), build_shifts(base, scale, base, False), False)
     cdef total factor
     factor.hi = v_first(e.value)
     factor.lo = v_first(recover_rounding(e))
@@ -80,12 +90,12 @@ cdef total find_based_factor(const Unit *small, const Unit *large, real scale) n
 
 
 cdef total convert_sum(total sum_, const Unit *small, const Unit *large, real scale) noexcept nogil:
-    """What `sum_`, in the unit of `small`, is in that of `large`, whose largest element is no smaller."""
+    """What `sum_`, in the unit of `small`, is in that of `large`, whose top is no smaller."""
     cdef total factor
-    if small.top == large.top:
+    if small.block.top == large.block.top:
         return sum_
-    if not (small.is_based or large.is_based):
-        return total_scaled(sum_, small.k - large.k, large.trim - small.trim)
+    if are_powers_apart(&small.block, &large.block):
+        return total_scaled(sum_, small.block.k - large.block.k, large.block.trim - small.block.trim)
     factor = find_based_factor(small, large, scale)
     # In two steps, so that nothing overflows.
     sum_ = total_scaled(sum_, -0.5 * RAISED_BY, 0)
@@ -93,18 +103,24 @@ cdef total convert_sum(total sum_, const Unit *small, const Unit *large, real sc
     return total_times(sum_, factor)
 
 
-cdef lowered_total convert_sum_back(total sum_, const Unit *large, const Unit *small, real scale) noexcept nogil:
+cdef lowered_total convert_sum_back(
+    total sum_, const Unit *large, const BlockUnit *small, real scale
+) noexcept nogil:
     """What `sum_`, in the unit of `large`, is in that of `small`: lowered, because it may be huge."""
     cdef lowered_total result
     cdef total factor
-    if not (small.is_based or large.is_based):
-        # The trims are tiny, and so their effect the same first or last.
-        sum_ = total_scaled(sum_, 0, small.trim - large.trim)
-        return total_lowered(sum_, large.k - small.k)
-    factor = find_based_factor(small, large, scale)
+    cdef Unit unit
+    result.sum = sum_
+    result.steps = 0
+    if small.top == large.block.top or not has_softmax(<real> small.top):
+        return result
+    if are_powers_apart(small, &large.block):
+        sum_ = total_scaled(sum_, 0, small.trim - large.block.trim)
+        return total_lowered(sum_, large.block.k - small.k)
+    unit = measure_unit(<real> small.top, scale)
+    factor = find_based_factor(&unit, large, scale)
     if factor.hi < 1e-270:
         # Every result of this block is 0.
-        result.sum = sum_
         result.steps = MOST_STEPS
         return result
     return total_lowered(total_over_total(total_scaled(sum_, -RAISED_BY, 0), factor), 2 * RAISED_BY)
@@ -112,41 +128,31 @@ cdef lowered_total convert_sum_back(total sum_, const Unit *large, const Unit *s
 
 cdef struct Joined:
     # The blocks of a slice so far.
-    Unit unit           # of the block with the largest element; unit.top is all that counts where that is infinite
+    Unit unit           # of the block with the largest element, which is all that counts where that is infinite
     total others        # of all but one of the largest, in that unit; NaN where any element is
 
 
 cdef inline Joined join_nothing() noexcept nogil:
     cdef Joined joined
-    joined.unit.top = -INFINITY
-    joined.others = total_of(0)
+    memset(&joined, 0, sizeof(Joined))
+    joined.unit.block.top = -INFINITY
     return joined
 
 
-cdef void join_block(Joined *joined, const BlockSum *block, real scale) noexcept nogil:
-    cdef real top = <real> block.top
+cdef void join_block(Joined *joined, const BlockSum *block, const Unit *unit, real scale) noexcept nogil:
+    """`unit` is that of the block, if it has one."""
     cdef total others = take_first_sum(block)
-    cdef Unit unit
-    cdef Shifts shifts
-    if not has_softmax(top) or joined.unit.top == INFINITY:
+    if not has_softmax(<real> block.unit.top) or joined.unit.block.top == INFINITY:
         # Nothing but NaN can come of what is left.
         joined.others = total_add(joined.others, others)
-        joined.unit.top = max(joined.unit.top, top)
-        return
-    shifts = find_shifts(v_set(top), scale)
-    unit = measure_unit(top, &shifts)
-    if joined.unit.top == -INFINITY:
+        joined.unit.block.top = max(joined.unit.block.top, block.unit.top)
+    elif joined.unit.block.top == -INFINITY:
         joined.others = total_add(joined.others, others)
-        joined.unit = unit
-    elif top > joined.unit.top:
+        joined.unit = unit[0]
+    elif block.unit.top > joined.unit.block.top:
         joined.others = total_add(joined.unit.largest, joined.others)
-        joined.others = total_add(convert_sum(joined.others, &joined.unit, &unit, scale), others)
-        joined.unit = unit
+        joined.others = total_add(convert_sum(joined.others, &joined.unit, unit, scale), others)
+        joined.unit = unit[0]
     else:
         others = total_add(unit.largest, others)
-        joined.others = total_add(joined.others, convert_sum(others, &unit, &joined.unit, scale))
-
-
-cdef inline total take_all(const Joined *joined) noexcept nogil:
-    """The sum of all exponentials."""
-    return total_add(joined.unit.largest, joined.others)
+        joined.others = total_add(joined.others, convert_sum(others, unit, &joined.unit, scale))

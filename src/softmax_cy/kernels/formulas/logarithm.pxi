@@ -15,7 +15,13 @@ cdef struct LogSum:
     total over
     total all_          # the sum of the exponentials, as they were raised
     total others        # of all but one of the largest, in units of it
-    Unit unit           # of all_, where the slice has several blocks
+    Unit unit           # of all_; of a slice of one block its top alone
+
+
+cdef inline LogSum start_log_sum() noexcept nogil:
+    cdef LogSum sum_
+    memset(&sum_, 0, sizeof(LogSum))
+    return sum_
 
 
 cdef inline total subtract_largest(total all_, Exponential largest) noexcept nogil:
@@ -57,26 +63,12 @@ cdef inline Constants make_log_constants(real top, total over, real scale) noexc
 
 cdef LogSum finish_log_sum(const Joined *joined) noexcept nogil:
     """Of a slice of several blocks. `over` is NaN where an element is."""
-    cdef LogSum sum_
-    sum_.top = joined.unit.top
+    cdef LogSum sum_ = start_log_sum()
+    sum_.top = <real> joined.unit.block.top
     sum_.over = joined.others
     if has_softmax(sum_.top):
         sum_.unit = joined.unit
-        sum_.all_ = take_all(joined)
+        sum_.all_ = total_add(joined.unit.largest, joined.others)
         sum_.others = total_over(joined.others, joined.unit.largest.hi + joined.unit.largest.lo)
         sum_.over = total_log1p(sum_.others)
     return sum_
-
-
-cdef inline lowered_total find_sum_for_block(
-    const LogSum *sum_, real top, const Shifts *shifts, real scale
-) noexcept nogil:
-    """The sum of a slice in the unit of a block, whose largest element and shift these are."""
-    cdef lowered_total result
-    cdef Unit unit
-    if top == sum_.top or not has_softmax(top):
-        result.sum = sum_.all_
-        result.steps = 0
-        return result
-    unit = measure_unit(top, shifts)
-    return convert_sum_back(sum_.all_, &sum_.unit, &unit, scale)

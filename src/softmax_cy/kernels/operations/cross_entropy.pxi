@@ -68,10 +68,10 @@ cdef void gradient_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end
     cdef LogSum sum_ = find_long_log_sum(long_)
     if long_.plain_index:
         write_plain_gradient(
-            all, &s, start, stop, sum_, take_tops(long_), coefficient_sum, find_room_beside_logits(&s), scratch)
+            all, &s, start, stop, sum_, take_units(long_), coefficient_sum, find_room_beside_logits(&s), scratch)
     else:
         write_gradient(
-            all, &s, all.target, start, stop, sum_, take_tops(long_), coefficient_sum, scratch,
+            all, &s, all.target, start, stop, sum_, take_units(long_), coefficient_sum, scratch,
             thread_buffer(TILE_BUFFER))
 
 

@@ -31,7 +31,7 @@ cdef real find_complement(const JacobianRows *rows, char *scratch) noexcept nogi
     all.mask_elements = rows.mask_elements
     all.scale = rows.scale
     s = take_slice(&all, 0)
-    sum_ = find_log_sum(&s, NULL, keep_no_tops(), scratch)
+    sum_ = find_log_sum(&s, NULL, keep_no_units(), scratch)
     return <real> ((sum_.others.hi + sum_.others.lo) / (1 + (sum_.others.hi + sum_.others.lo)))
 
 

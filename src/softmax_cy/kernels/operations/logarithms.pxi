@@ -20,7 +20,7 @@ cdef inline void write_log_softmax(
 
 
 cdef void log_softmax_slice(const Slice *s, char *scratch) noexcept nogil:
-    cdef LogSum sum_ = find_log_sum(s, NULL, keep_no_tops(), scratch)
+    cdef LogSum sum_ = find_log_sum(s, NULL, keep_no_units(), scratch)
     if has_softmax(sum_.top) and is_number(sum_.over):
         write_log_softmax(s, 0, s.all.length, &sum_, scratch)
     else:
@@ -32,7 +32,7 @@ cdef inline void write_log_sum(const Slices *slices, char *out, const LogSum *su
 
 
 cdef void logsumexp_slice(const Slice *s, char *scratch) noexcept nogil:
-    cdef LogSum sum_ = find_log_sum(s, NULL, keep_no_tops(), scratch)
+    cdef LogSum sum_ = find_log_sum(s, NULL, keep_no_units(), scratch)
     if has_softmax(sum_.top):
         write_log_sum(s.all, s.out, &sum_)
     else:
@@ -127,7 +127,7 @@ cdef inline totals find_column_others(
 ) noexcept nogil:
     cdef totals sums
     if unscaled:
-        sums = sum_column_terms(panel, v, True, c[0], EXPONENTIALS_ALONE, True)
+        sums = sum_unscaled_column(panel, v, c)
     else:
         sums = sum_column(panel, v, whole, c)
     return find_others_beside(panel, v, c, &sums)
@@ -156,32 +156,32 @@ cdef inline void log_panel(
 
 
 cdef bint log_long_panel(const Panel *panel, int width, bint whole, Constants *columns, real scale) noexcept nogil:
-    """Of slices of several blocks. A vector of slices is done as a whole, or nothing is written there."""
+    """Of slices of several blocks."""
     cdef LogSum[MOST_LANES] sums
     cdef totals logs = totals_start()
     cdef real[MOST_LANES] tops
     cdef Panel one
     cdef Py_ssize_t lane
     cdef int v
+    for lane in range(LANES):
+        tops[lane] = 0
     for v in range(width):
         one = take_vector(panel, v)
-        columns[v].ordinary = v_set(0)
-        if not sum_long_columns(&one, whole, scale, sums):
-            continue
-        columns[v].ordinary = v_set(1)
-        if panel.one_result:
-            for lane in range(panel.lanes):
+        columns[v].ordinary = sum_long_columns(&one, whole, scale, NULL, sums)
+        for lane in range(panel.lanes):
+            if v_lane(&columns[v].ordinary, lane) == 0:
+                continue
+            if panel.one_result:
                 write_result(
                     product_plus_total(sums[lane].top, scale, sums[lane].over),
                     one.out + lane * <Py_ssize_t> sizeof(real), KIND_REAL)
-            continue
-        for lane in range(panel.lanes):
             totals_set(&logs, lane, sums[lane].over)
             tops[lane] = sums[lane].top
-        columns[v].scale = scale
-        columns[v].top = v_load(tops)
-        columns[v].over = totals_rounded(&logs)
-        finish_columns(&one, 1, whole, &columns[v], LOG_SOFTMAX, False)
+        if not panel.one_result:
+            columns[v].scale = scale
+            columns[v].top = v_load(tops)
+            columns[v].over = totals_rounded(&logs)
+            finish_columns(&one, 1, whole, &columns[v], LOG_SOFTMAX, False)
     return are_ordinary(columns, width, panel.slices)
 
 
@@ -227,18 +227,10 @@ cdef bint logsumexp_groups(const Slices *slices, char *scratch) noexcept nogil:
     return True
 
 
-cdef void log_softmax_after_panel(const Slices *slices, Py_ssize_t i, char *scratch) noexcept nogil:
-    """Where nothing is written yet, all is to be done; elsewhere whoever has no finite sum is NaN."""
-    if slices.length > block_length():
-        log_softmax_one(slices, i, scratch)
-    else:
-        fill_with_nan(slices, i, scratch)
-
-
 cdef void log_softmax_slices(const Slices *slices) noexcept nogil:
     cdef Walk walk = Walk(
         kernel=log_softmax_slices, tiles=NULL, longest_tile=LOG_TILES, one_result=False, whole_panel=log_whole_panel,
-        part_panel=log_part_panel, after_panel=log_softmax_after_panel, rows=log_softmax_groups,
+        part_panel=log_part_panel, after_panel=fill_with_nan, rows=log_softmax_groups,
         slice_=log_softmax_one)
     walk_slices(slices, &walk)
 

@@ -65,7 +65,7 @@ cdef inline Sums sum_losses(
 
 cdef void write_gradient(
     const CrossEntropySlices *all, const Slice *s, const char *target, Py_ssize_t start, Py_ssize_t end, LogSum sum_,
-    Tops tops, real coefficient_sum, char *scratch, char *spare,
+    Units units, real coefficient_sum, char *scratch, char *spare,
 ) noexcept nogil:
     """p_c * coefficient_sum less the part of the coefficients that is not an index, times the factor."""
     cdef char *half = scratch + BLOCK_BYTES // 2
@@ -73,15 +73,15 @@ cdef void write_gradient(
     cdef Py_ssize_t count, i, lanes
     cdef Coefficients c
     cdef const char *exponentials
-    cdef real top = sum_.top
+    cdef BlockUnit unit = sum_.unit.block
     cdef const real *x
     cdef real *q
     cdef vreal a
     while start < end:
         count = count_half_block(start, end)
-        if start % block_length() == 0 or tops.first != NULL:
-            top = find_top_of_block(s, &sum_, tops, start // block_length() * block_length(), scratch)
-        r = prepare_block(s, &sum_, top, start, count, NULL, scratch, &exponentials)
+        if start % block_length() == 0 or units.first != NULL:
+            unit = find_unit_of_block(s, &sum_, units, start // block_length() * block_length(), scratch)
+        r = prepare_block(s, &sum_, &unit, start, count, NULL, scratch, &exponentials)
         x = <const real *> exponentials
         c = gather_coefficients(all, target, start, count, half, spare)
         q = <real *> find_room(s, start, scratch)
@@ -103,20 +103,20 @@ cdef inline bint is_plain_index(const CrossEntropySlices *all, real weight) noex
 
 
 cdef void write_plain_gradient(
-    const CrossEntropySlices *all, const Slice *s, Py_ssize_t start, Py_ssize_t end, LogSum sum_, Tops tops,
+    const CrossEntropySlices *all, const Slice *s, Py_ssize_t start, Py_ssize_t end, LogSum sum_, Units units,
     real coefficient, const char *kept, char *scratch,
 ) noexcept nogil:
     """gradient, of slices that is_plain_index, over whole blocks. `kept`: all exponentials, or NULL."""
     cdef Py_ssize_t count
     cdef const char *block
-    cdef real top
+    cdef BlockUnit unit
     cdef Constants constants
     constants.coefficient = v_set(coefficient)
     constants.factor = v_set(<real> all.grad_factor)
     while start < end:
         count = count_block(start, end)
-        top = find_top_of_block(s, &sum_, tops, start, scratch)
-        constants.r = prepare_block(s, &sum_, top, start, count, kept, scratch, &block)
+        unit = find_unit_of_block(s, &sum_, units, start, scratch)
+        constants.r = prepare_block(s, &sum_, &unit, start, count, kept, scratch, &block)
         finish(block, NULL, find_room(s, start, scratch), count, &constants, CROSS_ENTROPY_GRADIENT, False)
         deliver(s, start, count, scratch, 0)
         start += count
@@ -164,7 +164,7 @@ cdef void cross_entropy_slice(
     cdef real weight = 1, of_index = 0, x_index = 0, loss = 0, coefficient_sum = 0
     cdef LogSum sum_
     cdef Sums sums
-    cdef Tops tops = keep_tops(all.length)
+    cdef Units units = keep_units(all.length)
     cdef bint is_multiple
     cdef char *kept = NULL
     if is_index and index == IGNORED:
@@ -176,10 +176,10 @@ cdef void cross_entropy_slice(
         of_index = <real> (1 - all.smoothing) * weight
         x_index = read_element(s.x, all.x_elements, index)
     is_multiple = is_plain_index(all, weight)
-    if is_multiple and tops.first != NULL:
+    if is_multiple and units.first != NULL:
         kept = find_room_beside_logits(&s)
     if not out_of_range:
-        sum_ = find_log_sum(&s, kept, tops, scratch)
+        sum_ = find_log_sum(&s, kept, units, scratch)
     if out_of_range or not (has_softmax(sum_.top) and is_number(sum_.over)):
         # Even where nothing is asked of the slice.
         deliver_everywhere(all, &s, NAN, loss_at, scratch)
@@ -196,9 +196,9 @@ cdef void cross_entropy_slice(
     write_result(loss, loss_at, all.loss_kind)
     if all.grad != NULL:
         if is_multiple:
-            write_plain_gradient(all, &s, 0, all.length, sum_, tops, coefficient_sum, kept, scratch)
+            write_plain_gradient(all, &s, 0, all.length, sum_, units, coefficient_sum, kept, scratch)
         else:
-            write_gradient(all, &s, target, 0, all.length, sum_, tops, coefficient_sum, scratch, spare)
+            write_gradient(all, &s, target, 0, all.length, sum_, units, coefficient_sum, scratch, spare)
         if is_index:
             put_gradient_at_index(all, &s, index, x_index, sum_, weight, of_index)
 

@@ -65,7 +65,7 @@ cdef void log_softmax_jvp_slices(const Slices *slices) noexcept nogil:
 
 cdef inline void put_products(const LongSlice *long_, Py_ssize_t b, Mean mean) noexcept nogil:
     set_block_sums(&long_.sums[b], mean.sum_, mean.weights)
-    long_.sums[b].top = mean.top
+    long_.sums[b].unit.top = mean.top
 
 
 cdef void softmax_products_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -91,8 +91,8 @@ cdef void centre_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) 
     cdef const Slices *all = long_.slices
     cdef Py_ssize_t b
     for b in range(begin, end):
-        long_.sums[b].top = find_centre_between(
-            all, all.x, all.y, begin_block(long_, b), end_block(long_, b + 1), <real> long_.whole.top, scratch)
+        long_.sums[b].unit.top = find_centre_between(
+            all, all.x, all.y, begin_block(long_, b), end_block(long_, b + 1), <real> long_.whole.unit.top, scratch)
 
 
 cdef void vector_sum_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -161,8 +161,8 @@ cdef inline Pass next_product_pass(
     if long_.step == HAVE_SUM:
         return NULL
     if long_.step == ADD_PRODUCTS:
-        long_.whole.top = find_largest_of_blocks(long_)
-        if long_.whole.top > choose_half(operation):
+        long_.whole.unit.top = find_largest_of_blocks(long_)
+        if long_.whole.unit.top > choose_half(operation):
             long_.step = FIND_CENTRE
             return centre_pass
     if not settle_product(long_, long_.step == ADD_WEIGHED_PRODUCTS or operation == LOG_SOFTMAX_JVP, operation):

@@ -8,19 +8,19 @@
 # 3. NaN: v_max skips it in the first pass, exp_shifted keeps it in the second, the sum carries it to every quotient.
 
 cdef inline void write_softmax(
-    const Slice *s, Py_ssize_t start, Py_ssize_t end, const char *kept, Tops tops, const LogSum *sum_, char *scratch
+    const Slice *s, Py_ssize_t start, Py_ssize_t end, const char *kept, Units units, const LogSum *sum_, char *scratch
 ) noexcept nogil:
     """The third pass, over whole blocks. kept: the exponentials of all elements, or NULL."""
     cdef Py_ssize_t count
     cdef const char *block
     cdef char *target
     cdef bint stream
-    cdef real top
+    cdef BlockUnit unit
     cdef Constants constants
     while start < end:
         count = count_block(start, end)
-        top = find_top_of_block(s, sum_, tops, start, scratch)
-        constants.r = prepare_block(s, sum_, top, start, count, kept, scratch, &block)
+        unit = find_unit_of_block(s, sum_, units, start, scratch)
+        constants.r = prepare_block(s, sum_, &unit, start, count, kept, scratch, &block)
         target = find_room(s, start, scratch)
         stream = s.all.stream and target != scratch and kept == NULL
         finish(block, NULL, target, count, &constants, SOFTMAX, stream)
@@ -37,8 +37,9 @@ cdef LogSum sum_one_block(const Slice *s, char *scratch) noexcept nogil:
     """What softmax needs of a slice of one block, whose exponentials are left in scratch."""
     cdef const char *block
     cdef Shifts shifts
-    cdef LogSum sum_
+    cdef LogSum sum_ = start_log_sum()
     sum_.top = fetch_max(s, 0, s.all.length, scratch, -INFINITY, &block)
+    sum_.unit.block.top = sum_.top
     sum_.over = total_of(0)
     if has_softmax(sum_.top):
         shifts = find_shifts(v_set(sum_.top), s.all.scale)
@@ -50,16 +51,16 @@ cdef void softmax_slice(const Slice *s, char *scratch) noexcept nogil:
     """A slice of any length and strides, in blocks."""
     cdef Py_ssize_t length = s.all.length
     cdef char *kept = scratch
-    cdef Tops tops = keep_tops(length)
+    cdef Units units = keep_units(length)
     cdef LogSum sum_
     if length <= block_length():
         sum_ = sum_one_block(s, scratch)
     else:
         # What is kept is in the units of the blocks, which must be known, then, too.
-        kept = find_room_for_exponentials(s) if tops.first != NULL else NULL
-        sum_ = find_long_sum(s, kept, tops, scratch)
+        kept = find_room_for_exponentials(s) if units.first != NULL else NULL
+        sum_ = find_long_sum(s, kept, units, scratch)
     if has_softmax(sum_.top) and is_number(sum_.over):
-        write_softmax(s, 0, length, kept, tops, &sum_, scratch)
+        write_softmax(s, 0, length, kept, units, &sum_, scratch)
     else:
         write_no_softmax(s, 0, length, scratch)
 
@@ -125,16 +126,18 @@ cdef inline void softmax_panel(
 
 
 cdef bint softmax_long_panel(const Panel *panel, int width, bint whole, Constants *columns, real scale) noexcept nogil:
-    """Of slices of several blocks. A vector of slices is done as a whole, or nothing is written there."""
+    """Of slices of several blocks."""
     cdef LogSum[MOST_LANES] sums
+    cdef vreal *kept = NULL
     cdef Panel one
     cdef int v
+    if whole and scale == 1 and panel.out != panel.x:
+        # Over the logits, exponentials would be in the way where those are needed once more.
+        kept = keep_tops(panel.length)
     for v in range(width):
         one = take_vector(panel, v)
-        columns[v].ordinary = v_set(0)
-        if sum_long_columns(&one, whole, scale, sums):
-            finish_long_columns(&one, whole, sums, scale, SOFTMAX)
-            columns[v].ordinary = v_set(1)
+        columns[v].ordinary = sum_long_columns(&one, whole, scale, kept, sums)
+        finish_long_columns(&one, whole, kept, sums, columns[v].ordinary, scale)
     return are_ordinary(columns, width, panel.slices)
 
 
@@ -194,14 +197,6 @@ cdef void softmax_one(const Slices *slices, Py_ssize_t i, char *scratch) noexcep
     softmax_slice(&s, scratch)
 
 
-cdef void softmax_after_panel(const Slices *slices, Py_ssize_t i, char *scratch) noexcept nogil:
-    """Where nothing is written yet, all is to be done; elsewhere whoever has no finite sum is NaN."""
-    if slices.length > block_length():
-        softmax_one(slices, i, scratch)
-    else:
-        fill_with_nan(slices, i, scratch)
-
-
 cdef void softmax_slices(const Slices *slices) noexcept nogil:
     cdef Walk walk
     cdef Slice s
@@ -216,7 +211,7 @@ cdef void softmax_slices(const Slices *slices) noexcept nogil:
         return
     walk = Walk(
         kernel=softmax_slices, tiles=NULL, longest_tile=SOFTMAX_TILES, one_result=False,
-        whole_panel=softmax_whole_panel, part_panel=softmax_part_panel, after_panel=softmax_after_panel,
+        whole_panel=softmax_whole_panel, part_panel=softmax_part_panel, after_panel=fill_with_nan,
         rows=softmax_groups, slice_=softmax_one)
     walk_slices(slices, &walk)
 
@@ -226,7 +221,7 @@ cdef void softmax_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end)
     cdef Slice s = take_slice(long_.slices, 0)
     cdef LogSum sum_ = find_long_log_sum(long_)
     write_softmax(
-        &s, begin_block(long_, begin), end_block(long_, end), find_room_for_exponentials(&s), take_tops(long_), &sum_,
+        &s, begin_block(long_, begin), end_block(long_, end), find_room_for_exponentials(&s), take_units(long_), &sum_,
         scratch)
     if s.all.stream:
         v_stream_end()

@@ -24,7 +24,7 @@ enum buffer {
     GATHERED_BUFFER, /* walks/gathered.pxi; columns that were turned into rows in loss_lanes.pxi */
     SPARE_BUFFER,    /* walks/panels.pxi, for slices that are done again; the columns in loss_lanes.pxi; what the
                       * diagonal needs in jacobian.pxi */
-    TOPS_BUFFER,     /* the largest elements of the blocks of a slice: walks/summaries.pxi */
+    UNITS_BUFFER,    /* the units of the blocks of a slice: walks/summaries.pxi, walks/long_columns.pxi */
     BUFFERS
 };
 

@@ -16,7 +16,7 @@ cdef extern from "vector/scratch.h" nogil:
         TILE_BUFFER
         GATHERED_BUFFER
         SPARE_BUFFER
-        TOPS_BUFFER
+        UNITS_BUFFER
     char *thread_buffer(buffer which)
 
 cdef extern from "vector/transpose.h" nogil:
@@ -81,6 +81,7 @@ cdef extern from "vector/sums.h" nogil:
     vreal v_select_equal(vreal a, vreal b, vreal yes, vreal no)
     bint v_all_equal(vreal a, vreal b)
     bint v_any_nan(vreal a, vreal b)
+    bint v_any_less(vreal a, vreal b, real bound)
     vreal v_product_error(vreal a, vreal b, vreal product)
     vreal v_keep_first(vreal a, Py_ssize_t count)
     real v_sum_across(vreal a)

@@ -176,6 +176,11 @@ cdef totals sum_whole_column(const Panel *panel, int v, const Constants *c) noex
     return sum_column_terms(panel, v, True, c[0], EXPONENTIALS_ALONE, False)
 
 
+cdef totals sum_unscaled_column(const Panel *panel, int v, const Constants *c) noexcept nogil:
+    """Of whole vectors that are_unscaled."""
+    return sum_column_terms(panel, v, True, c[0], EXPONENTIALS_ALONE, True)
+
+
 cdef totals sum_part_column(const Panel *panel, int v, const Constants *c) noexcept nogil:
     return sum_column_terms(panel, v, False, c[0], EXPONENTIALS_ALONE, False)
 

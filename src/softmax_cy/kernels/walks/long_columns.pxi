@@ -19,83 +19,134 @@ cdef inline Panel take_block(const Panel *panel, Py_ssize_t start) noexcept nogi
     return block
 
 
-cdef inline void start_block_of_columns(const Panel *block, bint whole, Constants *c, real scale) noexcept nogil:
-    find_columns_max(block, 1, whole, c)
-    c.shifts = find_shifts(c.top, scale)
+cdef inline vreal *keep_tops(Py_ssize_t length) noexcept nogil:
+    """Where the largest elements of all blocks of a vector of slices are written down, or NULL: they are too many."""
+    if length > BLOCK_BYTES // <Py_ssize_t> sizeof(vreal) * block_length():
+        return NULL
+    return <vreal *> thread_buffer(UNITS_BUFFER)
 
 
-cdef totals sum_others_of_columns(const Panel *block, bint whole, const Constants *c) noexcept nogil:
-    """What summarize_elements leaves of each slice of a vector."""
+cdef totals keep_column(const Panel *block, const Constants *c) noexcept nogil:
+    """sum_column of a whole vector that is unscaled, whose exponentials are left in the result."""
+    return sum_column_terms(block, 0, True, c[0], EXPONENTIALS, True)
+
+
+cdef totals sum_block_column(const Panel *block, bint whole, const Constants *c, bint kept, real scale) noexcept nogil:
+    if not (whole and are_unscaled(c, 1, scale)):
+        return sum_column(block, 0, whole, c)
+    return keep_column(block, c) if kept else sum_unscaled_column(block, 0, c)
+
+
+cdef void sum_block_of_columns(
+    const Panel *block, bint whole, const Constants *c, bint kept, real scale, Joined *joined
+) noexcept nogil:
+    """Join what a block of each slice leaves behind: summarize_elements."""
     cdef Exponential largest = exp_shifted(c.top, c.shifts, False)
     cdef vreal none = v_set(0)
-    cdef totals sums = sum_column(block, 0, whole, c), below
-    cdef totals others = totals_of_pairs(v_sub(none, largest.value), v_sub(none, recover_rounding(largest)))
+    cdef totals sums = sum_block_column(block, whole, c, kept, scale)
+    cdef totals others = totals_of_pairs(v_sub(none, largest.value), v_sub(none, recover_rounding(largest))), below
+    cdef bint have_below = False
     cdef Py_ssize_t lane
-    cdef bint any_few = False
+    cdef total of_lane
+    cdef BlockSum sum_
+    cdef Unit unit
     others = totals_add(sums, others)
     for lane in range(block.lanes):
-        any_few |= totals_at(&others, lane).hi < FEW_OTHERS * v_lane(&largest.value, lane)
-    if any_few:
-        below = sum_column_below_top(block, 0, c)
-        for lane in range(block.lanes):
-            if totals_at(&others, lane).hi < FEW_OTHERS * v_lane(&largest.value, lane):
-                totals_set(&others, lane, totals_at(&below, lane))
-    return others
+        of_lane = totals_at(&others, lane)
+        unit = read_unit(&c.shifts, c.top, largest, lane)
+        if not has_softmax(<real> unit.block.top):
+            of_lane = total_of(0 if is_number(totals_at(&sums, lane)) else NAN)
+        elif of_lane.hi < FEW_OTHERS * unit.largest.hi:
+            if not have_below:
+                below = sum_column_below_top(block, 0, c)
+                have_below = True
+            of_lane = totals_at(&below, lane)
+        sum_.unit = unit.block
+        set_block_sums(&sum_, of_lane, total_of(0))
+        join_block(&joined[lane], &sum_, &unit, scale)
 
 
-cdef bint sum_long_columns(const Panel *panel, bint whole, real scale, LogSum *sums) noexcept nogil:
-    """What find_long_sum finds, of each slice of a vector. False where one has a block without a finite sum, or so small
-    that its exponentials must be lowered: the row code knows how."""
+cdef vreal sum_long_columns(const Panel *panel, bint whole, real scale, vreal *kept, LogSum *sums) noexcept nogil:
+    """What find_long_sum finds, of each slice of a vector: 1 in the lanes of those that have a finite sum, else 0.
+
+    `kept`: the largest elements of the blocks, whose exponentials are left in the result where they are unscaled; or NULL.
+    """
     cdef Joined[MOST_LANES] joined
-    cdef BlockSum[MOST_LANES] smallest
-    cdef BlockSum of_lane
-    cdef totals others
+    cdef real[MOST_LANES] ordinary
     cdef Panel block
     cdef Constants c
-    cdef Shifts shifts
     cdef Py_ssize_t start = 0, lane
-    of_lane.second_hi = of_lane.second_lo = 0
-    for lane in range(panel.lanes):
+    for lane in range(LANES):
         joined[lane] = join_nothing()
-        smallest[lane].top = INFINITY
+        ordinary[lane] = 1
     while start < panel.length:
         block = take_block(panel, start)
-        start_block_of_columns(&block, whole, &c, scale)
-        others = sum_others_of_columns(&block, whole, &c)
-        for lane in range(panel.lanes):
-            of_lane.top = v_lane(&c.top, lane)
-            of_lane.hi = totals_at(&others, lane).hi
-            of_lane.lo = totals_at(&others, lane).lo
-            if not has_softmax(<real> of_lane.top):
-                return False
-            join_block(&joined[lane], &of_lane, scale)
-            smallest[lane].top = min(smallest[lane].top, of_lane.top)
+        find_columns_max(&block, 1, whole, &c)
+        c.shifts = find_shifts(c.top, scale)
+        if kept != NULL:
+            v_store(kept + start // block_length(), c.top)
+        sum_block_of_columns(&block, whole, &c, kept != NULL, scale, joined)
         start += block.length
     for lane in range(panel.lanes):
         sums[lane] = finish_log_sum(&joined[lane])
-        shifts = find_shifts(v_set(<real> smallest[lane].top), scale)
-        if not is_number(sums[lane].over):
-            return False
-        if find_sum_for_block(&sums[lane], <real> smallest[lane].top, &shifts, scale).steps > 0:
-            return False
-    return True
+        ordinary[lane] = has_softmax(sums[lane].top) and is_number(sums[lane].over)
+    return v_load(ordinary)
+
+
+cdef void lower_columns(const Panel *block, const Constants *c, vreal factor, bint kept) noexcept nogil:
+    """Leave the exponentials of a block in the result, times a power of two each slice."""
+    cdef const char *x = block.x
+    cdef Py_ssize_t step = block.out_step if kept else block.x_step
+    cdef vreal e
+    cdef Py_ssize_t i
+    if kept:
+        x = block.out
+    for i in range(block.length):
+        e = load_column(x + i * step, 0, block.lanes, False)
+        if not kept:
+            e = exp_shifted(e, c.shifts, False).value
+        store_column(block.out + i * block.out_step, 0, v_mul(e, factor), block.lanes, False)
 
 
 cdef void finish_long_columns(
-    const Panel *panel, bint whole, const LogSum *sums, real scale, Operation operation
+    const Panel *panel, bint whole, const vreal *kept, const LogSum *sums, vreal ordinary, real scale
 ) noexcept nogil:
-    """The last pass over the slices of a vector, for quotients."""
+    """The last pass of softmax over the slices of a vector."""
     cdef Panel block
     cdef Constants c
+    cdef Exponential largest
     cdef totals all_ = totals_harmless()
-    cdef Shifts shifts
+    cdef lowered_total of_lane
+    cdef real[MOST_LANES] factors
+    cdef Unit unit
     cdef Py_ssize_t start = 0, lane
+    cdef bint kept_or_lowered
+    cdef int step
     while start < panel.length:
         block = take_block(panel, start)
-        start_block_of_columns(&block, whole, &c, scale)
+        if kept != NULL:
+            c.top = v_load(kept + start // block_length())
+        else:
+            find_columns_max(&block, 1, whole, &c)
+        c.shifts = find_shifts(c.top, scale)
+        largest = exp_shifted(c.top, c.shifts, False)
+        kept_or_lowered = kept != NULL and are_unscaled(&c, 1, scale)
+        for lane in range(LANES):
+            factors[lane] = 1
         for lane in range(panel.lanes):
-            shifts = spread_lane(&c.shifts, lane)
-            totals_set(&all_, lane, find_sum_for_block(&sums[lane], v_lane(&c.top, lane), &shifts, scale).sum)
+            if v_lane(&ordinary, lane) == 0:
+                continue
+            unit = read_unit(&c.shifts, c.top, largest, lane)
+            of_lane = convert_sum_back(sums[lane].all_, &sums[lane].unit, &unit.block, scale)
+            totals_set(&all_, lane, of_lane.sum)
+            for step in range(of_lane.steps):
+                factors[lane] *= 1 / RAISE
+        if v_any_less(v_load(factors), v_load(factors), 1):
+            lower_columns(&block, &c, v_load(factors), kept_or_lowered)
+            kept_or_lowered = True
         c.r = totals_reciprocals(&all_)
-        finish_columns(&block, 1, whole, &c, operation, False)
+        if kept_or_lowered:
+            finish_columns(&block, 1, whole, &c, SOFTMAX, True)
+        else:
+            finish_columns(&block, 1, whole, &c, SOFTMAX, False)
         start += block.length

@@ -35,7 +35,7 @@ cdef inline Pass refuse(LongSlice *long_) noexcept nogil:
 
 cdef BlockSum join_blocks(const LongSlice *long_) noexcept nogil:
     """Both sums, over all blocks."""
-    cdef BlockSum whole = BlockSum(hi=0, lo=0, second_hi=0, second_lo=0, top=0)
+    cdef BlockSum whole = BlockSum(hi=0, lo=0, second_hi=0, second_lo=0, unit=BlockUnit(top=0, k=0, trim=0))
     cdef Py_ssize_t b
     for b in range(count_blocks(long_)):
         set_block_sums(
@@ -48,21 +48,22 @@ cdef double find_largest_of_blocks(const LongSlice *long_) noexcept nogil:
     cdef double top = -INFINITY
     cdef Py_ssize_t b
     for b in range(count_blocks(long_)):
-        top = max(top, long_.sums[b].top)
+        top = max(top, long_.sums[b].unit.top)
     return top
 
 
-cdef inline Tops take_tops(const LongSlice *long_) noexcept nogil:
-    return Tops(first=<const char *> &long_.sums[0].top, step=sizeof(BlockSum))
+cdef inline Units take_units(const LongSlice *long_) noexcept nogil:
+    return Units(first=<const char *> &long_.sums[0].unit, step=sizeof(BlockSum))
 
 
 cdef void sum_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end, char *kept) noexcept nogil:
     """What each block leaves behind. `kept`: where all exponentials are left, or NULL."""
     cdef char *scratch = thread_buffer(KERNEL_BUFFER)
     cdef Slice s = take_slice(long_.slices, 0)
+    cdef Unit unit
     cdef Py_ssize_t b
     for b in range(begin, end):
-        summarize_block(&s, begin_block(long_, b), kept, scratch, &long_.sums[b])
+        summarize_block(&s, begin_block(long_, b), kept, scratch, &long_.sums[b], &unit)
 
 
 cdef void kept_exponentials_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -77,19 +78,20 @@ cdef void exponentials_pass(const LongSlice *long_, Py_ssize_t begin, Py_ssize_t
 cdef bint join_exponentials(LongSlice *long_) noexcept nogil:
     """Join what the blocks have left. False: no number is the sum, which is rare and left to the other kernels."""
     cdef Joined joined = join_nothing()
+    cdef real scale = <real> long_.slices.scale
+    cdef Unit unit
     cdef Py_ssize_t b
     for b in range(count_blocks(long_)):
-        join_block(&joined, &long_.sums[b], <real> long_.slices.scale)
-    long_.whole.top = joined.unit.top
+        unit = measure_unit(<real> long_.sums[b].unit.top, scale)
+        join_block(&joined, &long_.sums[b], &unit, scale)
+    long_.whole.unit = joined.unit.block
     set_block_sums(&long_.whole, joined.others, total_of(0))
-    return has_softmax(joined.unit.top) and is_number(joined.others)
+    return has_softmax(<real> joined.unit.block.top) and is_number(joined.others)
 
 
 cdef LogSum find_long_log_sum(const LongSlice *long_) noexcept nogil:
     """What join_exponentials has found."""
-    cdef real top = <real> long_.whole.top
-    cdef Shifts shifts = find_shifts(v_set(top), long_.slices.scale)
     cdef Joined joined
-    joined.unit = measure_unit(top, &shifts)
+    joined.unit = measure_unit(<real> long_.whole.unit.top, <real> long_.slices.scale)
     joined.others = take_first_sum(&long_.whole)
     return finish_log_sum(&joined)

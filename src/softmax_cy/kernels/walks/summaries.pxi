@@ -1,24 +1,24 @@
 # What a block, or a slice, leaves behind: its largest element, and the sum of its exponentials.
 
-cdef enum:
-    MOST_TOPS = BLOCK_BYTES // 8    # that a thread has room for
-
-
-cdef struct Tops:
-    # The largest elements of the blocks of a slice, as doubles; `first` is NULL where nobody has written them down.
+cdef struct Units:
+    # Those of the blocks of a slice; `first` is NULL where nobody has written them down.
     const char *first
     Py_ssize_t step
 
 
-cdef inline Tops keep_no_tops() noexcept nogil:
-    return Tops(first=NULL, step=0)
+cdef inline Units keep_no_units() noexcept nogil:
+    return Units(first=NULL, step=0)
 
 
-cdef inline Tops keep_tops(Py_ssize_t length) noexcept nogil:
+cdef inline Units keep_units(Py_ssize_t length) noexcept nogil:
     """In a buffer of this thread, unless they are too many."""
-    if length > MOST_TOPS * block_length():
-        return keep_no_tops()
-    return Tops(first=thread_buffer(TOPS_BUFFER), step=sizeof(double))
+    if length > BLOCK_BYTES // <Py_ssize_t> sizeof(BlockUnit) * block_length():
+        return keep_no_units()
+    return Units(first=thread_buffer(UNITS_BUFFER), step=sizeof(BlockUnit))
+
+
+cdef inline BlockUnit *find_place(Units units, Py_ssize_t start) noexcept nogil:
+    return <BlockUnit *> (units.first + start // block_length() * units.step)
 
 
 cdef bint has_nan(const char *x, Py_ssize_t count) noexcept nogil:
@@ -33,73 +33,68 @@ cdef bint has_nan(const char *x, Py_ssize_t count) noexcept nogil:
 
 
 cdef void summarize_elements(
-    const char *x, char *kept, Py_ssize_t count, real top, const Shifts *shifts, BlockSum *block
+    const char *x, char *kept, Py_ssize_t count, real top, real scale, BlockSum *block, Unit *unit
 ) noexcept nogil:
-    """The sum of a block whose largest element and shift these are. `kept` is not x: where its exponentials are left."""
-    cdef total all_ = sum_exponentials(x, kept, count, shifts)
-    cdef Exponential largest
-    cdef total others
-    block.top = top
-    block.second_hi = block.second_lo = 0
+    """What a block whose largest element is `top` leaves behind. `kept` is not x: where its exponentials are left."""
+    cdef Shifts shifts = find_shifts(v_set(top), scale)
+    cdef Exponential largest = compute_largest(top, shifts)
+    cdef total others = subtract_largest(sum_exponentials(x, kept, count, &shifts), largest)
+    unit[0] = read_unit(&shifts, v_set(top), largest, 0)
+    block.unit = unit.block
     if not has_softmax(top):
-        block.hi = NAN if has_nan(x, count) else 0
-        block.lo = 0
-        return
-    largest = compute_largest(top, shifts[0])
-    others = subtract_largest(all_, largest)
-    if others.hi < FEW_OTHERS * v_first(largest.value):
-        others = sum_below_top(x, count, shifts, top)
-    block.hi = others.hi
-    block.lo = others.lo
+        others = total_of(NAN if has_nan(x, count) else 0)
+    elif others.hi < FEW_OTHERS * unit.largest.hi:
+        others = sum_below_top(x, count, &shifts, top)
+    set_block_sums(block, others, total_of(0))
 
 
 cdef void summarize_block(
-    const Slice *s, Py_ssize_t start, char *kept, char *scratch, BlockSum *block
+    const Slice *s, Py_ssize_t start, char *kept, char *scratch, BlockSum *block, Unit *unit
 ) noexcept nogil:
     """Of the block that begins with element `start`. `kept`: where all exponentials of the slice are left, or NULL."""
     cdef Py_ssize_t count = count_block(start, s.all.length)
     cdef const char *x
     cdef real top = fetch_max(s, start, count, scratch, -INFINITY, &x)
-    cdef Shifts shifts = find_shifts(v_set(top), s.all.scale)
     if kept != NULL:
         kept += start * <Py_ssize_t> sizeof(real)
         if kept == x:
             # x may be needed once more.
             memcpy(scratch, x, count * sizeof(real))
             x = scratch
-    summarize_elements(x, kept, count, top, &shifts, block)
+    summarize_elements(x, kept, count, top, <real> s.all.scale, block, unit)
 
 
-cdef LogSum find_long_sum(const Slice *s, char *kept, Tops tops, char *scratch) noexcept nogil:
-    """find_log_sum of a slice of several blocks, whose largest elements are written down where there is room for them."""
+cdef LogSum find_long_sum(const Slice *s, char *kept, Units units, char *scratch) noexcept nogil:
+    """find_log_sum of a slice of several blocks, whose units are written down where there is room for them."""
     cdef Joined joined = join_nothing()
     cdef BlockSum block
+    cdef Unit unit
     cdef Py_ssize_t start = 0
     while start < s.all.length:
-        summarize_block(s, start, kept, scratch, &block)
-        if tops.first != NULL:
-            (<double *> (tops.first + start // block_length() * tops.step))[0] = block.top
-        join_block(&joined, &block, <real> s.all.scale)
+        summarize_block(s, start, kept, scratch, &block, &unit)
+        if units.first != NULL:
+            find_place(units, start)[0] = block.unit
+        join_block(&joined, &block, &unit, <real> s.all.scale)
         start += block_length()
     return finish_log_sum(&joined)
 
 
-cdef LogSum find_log_sum(const Slice *s, char *kept, Tops tops, char *scratch) noexcept nogil:
+cdef LogSum find_log_sum(const Slice *s, char *kept, Units units, char *scratch) noexcept nogil:
     """`over` is NaN where an element is. `kept`, which is not x: where all exponentials are left, or NULL."""
     cdef Shifts shifts
-    cdef BlockSum block
     cdef Exponential largest
-    cdef LogSum sum_
+    cdef LogSum sum_ = start_log_sum()
     cdef const char *x
     cdef Py_ssize_t length = s.all.length
     if length > block_length():
-        return find_long_sum(s, kept, tops, scratch)
+        return find_long_sum(s, kept, units, scratch)
     sum_.top = fetch_max(s, 0, length, scratch, -INFINITY, &x)
     if not has_softmax(sum_.top):
         sum_.over = total_of(NAN if has_nan(x, length) else 0)
         return sum_
     shifts = find_shifts(v_set(sum_.top), s.all.scale)
     largest = compute_largest(sum_.top, shifts)
+    sum_.unit.block.top = sum_.top
     sum_.all_ = sum_exponentials(x, kept, length, &shifts)
     sum_.others = find_others(sum_.all_, largest)
     if sum_.others.hi < FEW_OTHERS:
@@ -108,15 +103,16 @@ cdef LogSum find_log_sum(const Slice *s, char *kept, Tops tops, char *scratch) n
     return sum_
 
 
-cdef inline real find_top_of_block(
-    const Slice *s, const LogSum *sum_, Tops tops, Py_ssize_t start, char *scratch
+cdef inline BlockUnit find_unit_of_block(
+    const Slice *s, const LogSum *sum_, Units units, Py_ssize_t start, char *scratch
 ) noexcept nogil:
-    """The largest element of the block that begins with element `start`."""
+    """The unit of the block that begins with element `start`."""
     if s.all.length <= block_length():
-        return sum_.top
-    if tops.first != NULL:
-        return <real> (<const double *> (tops.first + start // block_length() * tops.step))[0]
-    return find_range_max(s, start, start + count_block(start, s.all.length), scratch)
+        return sum_.unit.block
+    if units.first != NULL:
+        return find_place(units, start)[0]
+    return measure_unit(
+        find_range_max(s, start, start + count_block(start, s.all.length), scratch), <real> s.all.scale).block
 
 
 cdef inline void lower_elements(char *elements, Py_ssize_t count, int steps) noexcept nogil:
@@ -129,18 +125,19 @@ cdef inline void lower_elements(char *elements, Py_ssize_t count, int steps) noe
 
 
 cdef inline reciprocals prepare_block(
-    const Slice *s, const LogSum *sum_, real top, Py_ssize_t start, Py_ssize_t count, const char *kept, char *scratch,
-    const char **block,
+    const Slice *s, const LogSum *sum_, const BlockUnit *unit, Py_ssize_t start, Py_ssize_t count, const char *kept,
+    char *scratch, const char **block,
 ) noexcept nogil:
-    """The exponentials of (a part of) a block whose largest element is top, and one over the sum of all in their unit.
+    """The exponentials of (a part of) a block with this unit, and one over the sum of all in it.
 
     `kept`: the exponentials of all elements, or NULL.
     """
-    cdef Shifts shifts = find_shifts(v_set(top), s.all.scale)
-    cdef lowered_total all_ = find_sum_for_block(sum_, top, &shifts, <real> s.all.scale)
+    cdef lowered_total all_ = convert_sum_back(sum_.all_, &sum_.unit, unit, <real> s.all.scale)
+    cdef Shifts shifts
     if kept != NULL:
         block[0] = kept + start * <Py_ssize_t> sizeof(real)
     else:
+        shifts = find_shifts(v_set(<real> unit.top), s.all.scale)
         sum_exponentials(fetch(s, start, count, scratch), scratch, count, &shifts)
         block[0] = scratch
     if all_.steps > 0:
