@@ -19,10 +19,21 @@ from softmax_cy import (
 )
 from softmax_cy._dispatch import show_config
 from softmax_cy._embedding import ctypes_functions, get_include
+from softmax_cy._state import SoftmaxState, merge_states, softmax_state
 from softmax_cy._threads import get_num_threads, set_num_threads
 from softmax_cy._version import __version__
 
-__all__ = ["__version__", "ctypes_functions", "get_include", "get_num_threads", "set_num_threads", "show_config"]
+__all__ = [
+    "SoftmaxState",
+    "__version__",
+    "ctypes_functions",
+    "get_include",
+    "get_num_threads",
+    "merge_states",
+    "set_num_threads",
+    "show_config",
+    "softmax_state",
+]
 
 # The functions of the list, which type checkers and editors find in __init__.pyi.
 _FAMILIES = {"forward": _forward, "product": _products, "jacobian": _jacobian, "loss": _loss}

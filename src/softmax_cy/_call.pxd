@@ -32,6 +32,7 @@ cdef object call_on_logits(
     object keepdims, int results, object out, object num_threads,
 )
 cdef int read_x(Call *call, ndarray x, str name, object axis) except -1
+cdef ndarray round_x(Call *call, ndarray x, object dtype)
 cdef ndarray make_result(
     const Call *call, ndarray x, object out, int ndim, const cnp.npy_intp *shape, str name
 )

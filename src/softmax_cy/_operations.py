@@ -25,7 +25,7 @@ class Kernel(NamedTuple):
     """A member of the table of kernels."""
 
     name: str  # of the member
-    kind: str  # the type of its function: SlicesKernel, JacobianKernel or CrossEntropyKernel
+    kind: str  # the type of its function: SlicesKernel, JacobianKernel, CrossEntropyKernel, PartKernel or StateSize
     function: str
     file: str  # of kernels/operations/, without its ending
     block: str = ""  # elements of a block where threads share one slice, as an expression of the kernels; empty: never
@@ -75,6 +75,14 @@ KERNELS = (
     Kernel("jacobian", "JacobianKernel", "jacobian_rows", "jacobian"),
     Kernel("log_jacobian", "JacobianKernel", "log_jacobian_rows", "jacobian"),
     Kernel("cross_entropy", "CrossEntropyKernel", "cross_entropy_slices", "cross_entropy", block="block_length() // 2"),
+    # States of parts of slices.
+    Kernel("state_size", "StateSize", "measure_state", "parts"),
+    Kernel("state", "PartKernel", "make_state", "parts"),
+    Kernel("merged_state", "PartKernel", "merge_states", "parts"),
+    Kernel("logsumexp_of_state", "PartKernel", "write_state_logsumexp", "parts"),
+    Kernel("softmax_of_part", "PartKernel", "write_state_softmax", "parts"),
+    Kernel("log_softmax_of_part", "PartKernel", "write_state_log_softmax", "parts"),
+    Kernel("loss_of_part", "PartKernel", "write_state_loss", "parts"),
 )
 
 

@@ -35,6 +35,7 @@ from softmax_cy.kernels.table cimport (
     KernelTable,
     LongKernel,
     LongSlice,
+    Part,
     Pass,
     Slices,
     SlicesKernel,

@@ -66,9 +66,17 @@ cdef inline Unit read_unit(const Shifts *shifts, vreal tops, Exponential largest
     return unit
 
 
+cdef inline real replace_infinite(real top) noexcept nogil:
+    """A number to find a shift from. Where no element is a number any shift will do, and this one raises no exception."""
+    return top if has_softmax(top) else 0
+
+
 cdef Unit measure_unit(real top, real scale) noexcept nogil:
-    cdef Shifts shifts = find_shifts(v_set(top), scale)
-    return read_unit(&shifts, v_set(top), compute_largest(top, shifts), 0)
+    cdef real number = replace_infinite(top)
+    cdef Shifts shifts = find_shifts(v_set(number), scale)
+    cdef Unit unit = read_unit(&shifts, v_set(number), compute_largest(number, shifts), 0)
+    unit.block.top = top
+    return unit
 
 
 cdef inline bint are_powers_apart(const BlockUnit *a, const BlockUnit *b) noexcept nogil:

@@ -36,8 +36,9 @@ cdef void summarize_elements(
     const char *x, char *kept, Py_ssize_t count, real top, real scale, BlockSum *block, Unit *unit
 ) noexcept nogil:
     """What a block whose largest element is `top` leaves behind. `kept` is not x: where its exponentials are left."""
-    cdef Shifts shifts = find_shifts(v_set(top), scale)
-    cdef Exponential largest = compute_largest(top, shifts)
+    cdef real number = replace_infinite(top)
+    cdef Shifts shifts = find_shifts(v_set(number), scale)
+    cdef Exponential largest = compute_largest(number, shifts)
     cdef total others = subtract_largest(sum_exponentials(x, kept, count, &shifts), largest)
     unit[0] = read_unit(&shifts, v_set(top), largest, 0)
     block.unit = unit.block
@@ -137,7 +138,7 @@ cdef inline reciprocals prepare_block(
     if kept != NULL:
         block[0] = kept + start * <Py_ssize_t> sizeof(real)
     else:
-        shifts = find_shifts(v_set(<real> unit.top), s.all.scale)
+        shifts = find_shifts(v_set(replace_infinite(<real> unit.top)), s.all.scale)
         sum_exponentials(fetch(s, start, count, scratch), scratch, count, &shifts)
         block[0] = scratch
     if all_.steps > 0:
