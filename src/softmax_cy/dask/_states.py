@@ -73,7 +73,8 @@ class Slices:
         if len(self.axes) == 1:
             return block
         block = np.moveaxis(block, self.axes, range(-len(self.axes), 0))
-        return block.reshape(*block.shape[: -len(self.axes)], -1)
+        batch, inside = block.shape[: -len(self.axes)], block.shape[-len(self.axes) :]
+        return block.reshape(*batch, math.prod(inside))
 
     def flatten_mask(self, where: Any, block: Any) -> Any:
         """Return the mask of a block for its flat form."""
