@@ -223,6 +223,34 @@ def test_each_chunk_is_read_as_often_as_promised(function, reads, inline, chunks
     assert len(source.reads) == lazy.npartitions
 
 
+@pytest.mark.parametrize("lazy_mask", [False, True], ids=["", "lazy mask"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.rechunk((6, 9)),
+        lambda x: x[:, ::2],
+        lambda x: da.concatenate([x[:3], x[3:] + 1]),
+        lambda x: x.persist(scheduler="synchronous") + 1,
+        lambda x: x.reshape(2, 3, 40).transpose(1, 0, 2),
+    ],
+    ids=["rechunk", "slice", "concatenate", "persist", "transpose"],
+)
+def test_low_memory_reads_twice_behind_any_layer(change, lazy_mask, request):
+    source = Source(X)
+    lazy = change(da.from_array(source, chunks=(2, 10)))
+    where = lazy > -1 if lazy_mask else None
+    y = softmax_cy.dask.softmax(lazy, low_memory=True, where=where)
+    y.dask.validate()
+    before = dict(source.reads)
+    assert bits(y.compute()) == bits(softmax_cy.dask.softmax(lazy, where=where).compute())
+    if "persist" in request.node.name:
+        assert source.reads == before
+    else:
+        once = change(da.from_array(again := Source(X), chunks=(2, 10)))
+        once.compute()
+        assert sum(source.reads.values()) >= 3 * sum(again.reads.values())  # twice, and once to compare
+
+
 @pytest.mark.parametrize(("low_memory", "most"), [(False, 40), (True, 8)], ids=["", "low memory"])
 def test_low_memory_holds_no_chunks(low_memory, most):
     """Counts the chunks of the source that are in use at once."""

@@ -105,7 +105,7 @@ def compute_forward(
     )
     if low_memory:
         x = read_again(x, merged)
-        if isinstance(where, da.Array):
+        if mask is not None and isinstance(where, da.Array):
             operand = (read_again(mask, merged), operand[1])
     return map_blocks(
         functools.partial(finish_part, name=name, slices=slices),

@@ -195,7 +195,7 @@ class RenamedLayer(MaterializedLayer):
 
 def read_again(x: da.Array, after: da.Array) -> da.Array:
     """Return an array whose blocks are computed anew, once `after` is there."""
-    graph = x.__dask_graph__()
+    graph: Any = x.__dask_graph__()
     layers = {
         name: layer if isinstance(layer, Blockwise) else RenamedLayer(dict(layer))
         for name, layer in graph.layers.items()
