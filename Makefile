@@ -35,6 +35,12 @@ demo: $(VENV)/installed $(VENV)/demo-requirements  ## the article's walk, then h
 	$(BIN)/python examples/quickstart.py
 	$(BIN)/python examples/digits.py
 
+dask-demo: $(VENV)/installed $(VENV)/dask-demo-requirements  ## arrays in chunks on a cluster that starts and stops itself: make dask-demo ARGS="--columns 400000" (minutes)
+	$(BIN)/python -m benchmarks.dask_demo $(ARGS)
+
+dask-chunks: $(VENV)/installed $(VENV)/dask-demo-requirements  ## how the cost grows with the number of chunks, 4 to 4096
+	$(BIN)/python -m benchmarks.dask_chunks $(ARGS)
+
 test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every variant that runs here, doctests, linters
 	$(BIN)/python -m pytest
 
@@ -148,4 +154,4 @@ charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and tables of as
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo test lint sanitize stress fuzz huge guard race race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts clean
+.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts clean

@@ -5,6 +5,8 @@ Design:
    because another thread may write the target meanwhile.
 2. Losses that are not asked for one by one are added as they come, a chunk of slices at a time. The chunks depend on
    the shape alone, so the sum does not depend on the threads.
+3. A batch that lies in several places (softmax_cy.dask) has the same sum: compute_part leaves the losses of a part
+   unreduced and unrounded, and add_losses adds those of the whole batch in the same chunks.
 """
 
 import operator
@@ -84,6 +86,21 @@ cdef inline void add(Sum *total, double term) noexcept nogil:
     total.sum_ = sum_
 
 
+cdef inline Py_ssize_t count_in_chunk(Py_ssize_t length) noexcept nogil:
+    """Return how many slices of this length make a chunk."""
+    return max(1, min(<Py_ssize_t> MOST_IN_CHUNK, CHUNK_LENGTH // max(1, length)))
+
+
+cdef inline double add_chunk(const char *losses, Py_ssize_t count, bint single) noexcept nogil:
+    """Return the sum of the losses of one chunk."""
+    cdef Py_ssize_t i
+    cdef Sum total
+    total.sum_ = total.lost = 0
+    for i in range(count):
+        add(&total, (<const float *> losses)[i] if single else (<const double *> losses)[i])
+    return total.sum_ + total.lost
+
+
 cdef void compute_losses(const CrossEntropyWork *work, Py_ssize_t begin, Py_ssize_t end, char *losses) noexcept nogil:
     """Compute the slices of a range. If `losses` is NULL, their losses go where the caller wants them."""
     cdef CrossEntropySlices slices = work.slices
@@ -119,8 +136,7 @@ cdef void compute_chunks(const void *context, Py_ssize_t begin, Py_ssize_t end) 
     """Be a task whose items are chunks of slices."""
     cdef const CrossEntropyWork *work = <const CrossEntropyWork *> context
     cdef double[MOST_IN_CHUNK] losses
-    cdef Py_ssize_t chunk, first, count, i
-    cdef Sum total
+    cdef Py_ssize_t chunk, first, count
     for chunk in range(begin, end):
         first = chunk * work.in_chunk
         count = min(work.in_chunk, work.outer.count - first)
@@ -128,10 +144,7 @@ cdef void compute_chunks(const void *context, Py_ssize_t begin, Py_ssize_t end) 
             compute_losses(work, first, first + count, NULL)
             continue
         compute_losses(work, first, first + count, <char *> losses)
-        total.sum_ = total.lost = 0
-        for i in range(count):
-            add(&total, (<float *> losses)[i] if work.single else losses[i])
-        work.sums[chunk] = total.sum_ + total.lost
+        work.sums[chunk] = add_chunk(<char *> losses, count, work.single)
 
 
 cdef inline double read_weight(const CrossEntropyWork *work, Py_ssize_t class_) noexcept nogil:
@@ -196,6 +209,8 @@ cdef class Problem:
     cdef double smoothing
     cdef str reduction
     cdef object out                 # without its class
+    cdef bint of_part               # of a batch: the losses are not reduced, and have the type of the computation
+    cdef double part_factor         # what the gradient of a part is multiplied by
 
     cdef int read_target(self) except -1:
         """Look at the target: whether it holds indices or probabilities, and its shape."""
@@ -362,7 +377,10 @@ cdef object compute_problem(bint with_grad, Problem problem, object out):
     if with_grad:
         grads = problem.make_array(problem.shape, problem.out)
         grads_ = grads if grads.ndim else grads.reshape(1)
-    losses = problem.make_array(problem.batch if work.one_by_one else (), None if with_grad else problem.out)
+    if problem.of_part:
+        losses = np.empty(problem.batch, np.float32 if work.single else np.float64)
+    else:
+        losses = problem.make_array(problem.batch if work.one_by_one else (), None if with_grad else problem.out)
 
     if out is not None:
         problem.separate_operands(grads_ if with_grad else losses)
@@ -372,6 +390,8 @@ cdef object compute_problem(bint with_grad, Problem problem, object out):
         _layout.describe_elements(&work.grad_elements, grads_, call.axes)
     if problem.reduction == "mean":
         work.slices.grad_factor = 1 / divisor if divisor != 0 else NAN
+    elif problem.of_part:
+        work.slices.grad_factor = problem.part_factor
     losses_ = None
     work.slices.loss_kind = KIND_FLOAT32 if work.single else KIND_FLOAT64
     if work.one_by_one:
@@ -385,7 +405,7 @@ cdef object compute_problem(bint with_grad, Problem problem, object out):
         work.outer.count = 0
         if work.one_by_one:
             losses.fill(0)
-    work.in_chunk = max(1, min(<Py_ssize_t> MOST_IN_CHUNK, CHUNK_LENGTH // max(1, work.slices.length)))
+    work.in_chunk = count_in_chunk(work.slices.length)
     chunks = (work.outer.count + work.in_chunk - 1) // work.in_chunk
     work.sums = few_sums
     if chunks > FEW_CHUNKS and not work.one_by_one:
@@ -422,6 +442,54 @@ cdef int put(ndarray result, double value) except -1:
         with np.errstate(over="ignore"):
             result[...] = np.float32(single_value)
     return 0
+
+
+def compute_part(bint with_grad, x, target, axis, weight, ignore_index, label_smoothing, double factor):
+    """Return the losses of a part of a batch in the type of the computation, and the gradient times `factor`, or None.
+
+    softmax_cy.dask calls this: a sum over the batch is rounded once, and its mean divides by what no part knows.
+    """
+    problem = read_problem(x, target, axis, weight, ignore_index, label_smoothing, "none", None, 1)
+    problem.of_part = True
+    problem.part_factor = factor
+    result = compute_problem(with_grad, problem, None)
+    return result if with_grad else (result, None)
+
+
+def add_losses(losses, Py_ssize_t length, double factor, dtype):
+    """Return the sum of all losses of a batch times `factor`, with the bits of the whole batch in one call.
+
+    The losses are in C order and of the type of the computation. The slices have this length.
+    """
+    cdef ndarray flat = np.ascontiguousarray(losses).reshape(-1)
+    cdef ndarray result = np.empty((), dtype)
+    cdef bint single = cnp.PyArray_TYPE(flat) == cnp.NPY_FLOAT
+    cdef const char *data = cnp.PyArray_BYTES(flat)
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(flat), in_chunk = count_in_chunk(length), first = 0
+    cdef Py_ssize_t itemsize = sizeof(float) if single else sizeof(double)
+    cdef Sum total
+    if not single and cnp.PyArray_TYPE(flat) != cnp.NPY_DOUBLE:
+        raise TypeError(f"losses have dtype {flat.dtype}, expected float32 or float64")
+    total.sum_ = total.lost = 0
+    with nogil:
+        while first < size:
+            add(&total, add_chunk(data + first * itemsize, min(in_chunk, size - first), single))
+            first += in_chunk
+    put(result, (total.sum_ + total.lost) * factor)
+    return result[()]
+
+
+def add_target_weights(dtype, target, Py_ssize_t length, weight, ignore_index):
+    """Return the sum of the weights of all targets of a batch, by which the mean divides. Logits have this dtype."""
+    cdef CrossEntropyWork work
+    cdef Count count
+    x = np.broadcast_to(np.zeros((), dtype), (*np.shape(target), length))
+    problem = read_problem(x, target, -1, weight, ignore_index, 0.0, "none", None, 1)
+    problem.describe(&work)
+    count = check_indices(&work)
+    if count.wrong >= 0:
+        raise problem.make_index_error(count.wrong, count.index)
+    return count.weight.sum_ + count.weight.lost
 
 
 def cross_entropy(
