@@ -38,8 +38,9 @@ cdef inline void set_block_sums(BlockSum *sum_, total first, total second) noexc
 
 cdef struct Unit:
     # What the exponentials of a block are multiples of.
-    BlockUnit block     # its largest element says all; the rest is only computed from it:
-                        # K of exponential.pxi, or INFINITY where a base is subtracted; the factor next to 1, less 1
+    # Its largest element says all. The rest is computed from it: K of exponential.pxi, or INFINITY where a base is
+    # subtracted, and the factor next to 1, less 1.
+    BlockUnit block
     total largest       # the exponential of the largest element
 
 
@@ -67,7 +68,7 @@ cdef inline Unit read_unit(const Shifts *shifts, vreal tops, Exponential largest
 
 
 cdef inline real replace_infinite(real top) noexcept nogil:
-    """A number to find a shift from. Where no element is a number any shift will do, and this one raises no exception."""
+    """A number to find a shift from. Where no element is a number any will do, and this one raises no exception."""
     return top if has_softmax(top) else 0
 
 

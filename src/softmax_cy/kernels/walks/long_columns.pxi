@@ -69,7 +69,8 @@ cdef void sum_block_of_columns(
 cdef vreal sum_long_columns(const Panel *panel, bint whole, real scale, vreal *kept, LogSum *sums) noexcept nogil:
     """What find_long_sum finds, of each slice of a vector: 1 in the lanes of those that have a finite sum, else 0.
 
-    `kept`: the largest elements of the blocks, whose exponentials are left in the result where they are unscaled; or NULL.
+    `kept`: the largest elements of the blocks, whose exponentials are left in the result where they are unscaled, or
+    NULL.
     """
     cdef Joined[MOST_LANES] joined
     cdef real[MOST_LANES] ordinary
