@@ -42,6 +42,9 @@ DIRECTIVES = {
 FLAGS = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
 # Comes last: what is no faster with -O3 is a tenth smaller, and nothing is optimised for debugging.
 FACE_LEVEL = ["-O0"] if DEBUG else ["-O2"]
+# Modules whose calls take long anyway are made small: a wheel must stay below 2 MB.
+RARELY_CALLED = ("_cpu", "_long", "_state", "_table", "_threads")
+SMALL = [] if DEBUG else ["-Os"]
 KERNEL_LEVEL = ["-O0"] if DEBUG else []
 # Without the names of static functions a wheel is a fortieth smaller. Whoever sets CFLAGS, for a sanitizer or a
 # profiler, keeps them.
@@ -112,7 +115,7 @@ def face_extension(name):
         ],
         include_dirs=[str(PACKAGE), str(KERNELS), str(INCLUDE)],
         depends=[str(path) for folder in (PACKAGE, INCLUDE) for path in folder.glob("*.h")],
-        extra_compile_args=[*FLAGS, *FACE_LEVEL],
+        extra_compile_args=[*FLAGS, *FACE_LEVEL, *(SMALL if name in RARELY_CALLED else [])],
         extra_link_args=LINK,
     )
 

@@ -1,6 +1,6 @@
 # log_softmax and logsumexp: formulas/logarithm.pxi says how.
 
-cdef inline void write_log_softmax(
+cdef void write_log_softmax(
     const Slice *s, Py_ssize_t start, Py_ssize_t end, const LogSum *sum_, char *scratch
 ) noexcept nogil:
     """The last pass, over whole blocks."""
@@ -40,7 +40,7 @@ cdef void logsumexp_slice(const Slice *s, char *scratch) noexcept nogil:
             sum_.top * <real> s.all.scale if is_number(sum_.over) else NAN, s.out, s.all.out_elements.kind)
 
 
-cdef inline totals find_group_others(
+cdef totals find_group_others(
     const totals *sums, const char *x, Py_ssize_t next_, Py_ssize_t count, Py_ssize_t length, const Shifts *shifts,
     vreal tops,
 ) noexcept nogil:
@@ -108,7 +108,7 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
     walk_groups(slices, BLOCK_BYTES, LOG_SOFTMAX, add_up_log_group, finish_log_in_group, &groups)
 
 
-cdef inline totals find_others_beside(const Panel *panel, int v, const Constants *c, const totals *sums) noexcept nogil:
+cdef totals find_others_beside(const Panel *panel, int v, const Constants *c, const totals *sums) noexcept nogil:
     """What find_log_sum calls others, of the slices in vector v, whose sums are known."""
     cdef Exponential largest = exp_shifted(c.top, c.shifts, False)
     cdef totals others = find_others_of_each(sums, largest), below

@@ -209,7 +209,7 @@ cdef void make_state(const Part *part) noexcept nogil:
     for b in range(layout.blocks):
         start = layout.head + b * block_length()
         size = count_block(start, count)
-        top = fetch_max(&s, start, size, scratch, -INFINITY, &x)
+        top = fetch_block_max(&s, start, size, scratch, &x)
         summarize_elements(x, NULL, size, top, scale, &sum_, &unit)
         write_block(find_blocks(part.state, &layout) + b, &sum_)
     copy_elements_of_part(&s, count - layout.tail, count, find_tail(part.state, &layout))

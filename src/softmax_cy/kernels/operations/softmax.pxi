@@ -7,7 +7,7 @@
 # 2. The quotient is a product with 1 / sum in two parts (sums.h): no division in the loop, and hardly more error.
 # 3. NaN: v_max skips it in the first pass, exp_shifted keeps it in the second, the sum carries it to every quotient.
 
-cdef inline void write_softmax(
+cdef void write_softmax(
     const Slice *s, Py_ssize_t start, Py_ssize_t end, const char *kept, Units units, const LogSum *sum_, char *scratch
 ) noexcept nogil:
     """The third pass, over whole blocks. kept: the exponentials of all elements, or NULL."""
@@ -38,7 +38,7 @@ cdef LogSum sum_one_block(const Slice *s, char *scratch) noexcept nogil:
     cdef const char *block
     cdef Shifts shifts
     cdef LogSum sum_ = start_log_sum()
-    sum_.top = fetch_max(s, 0, s.all.length, scratch, -INFINITY, &block)
+    sum_.top = fetch_block_max(s, 0, s.all.length, scratch, &block)
     sum_.unit.block.top = sum_.top
     sum_.over = total_of(0)
     if has_softmax(sum_.top):
@@ -131,7 +131,7 @@ cdef bint softmax_long_panel(const Panel *panel, int width, bint whole, Constant
     cdef vreal *kept = NULL
     cdef Panel one
     cdef int v
-    if whole and scale == 1 and panel.out != panel.x:
+    if whole and panel.out != panel.x:
         # Over the logits, exponentials would be in the way where those are needed once more.
         kept = keep_tops(panel.length)
     for v in range(width):

@@ -386,8 +386,9 @@ INLINE doubles doubles_product_error(doubles a, doubles b, doubles product) {
 /* log(1 + t) for 0 <= t, to some 60 bits, t being tiny included. t becomes the logarithm.
  *
  * 1 + t = 2**k * f with f near 1, and log f = 2 atanh(s), s = (f - 1) / (f + 1): Muller, "Elementary Functions", ch. 11.
- * f - 1 is t itself where t is small. t_lo is less than an ulp of t_hi. */
-INLINE void log1p_of_doubles(doubles *t_hi, doubles *t_lo) {
+ * f - 1 is t itself where t is small. t_lo is less than an ulp of t_hi. A call: many places use it, once a group of
+ * slices. */
+static __attribute__((noinline, unused)) void log1p_of_doubles(doubles *t_hi, doubles *t_lo) {
     /* Where t is tiny the rest of the series is beyond the last digit; and t may be subnormal. */
     longs tiny = (longs)(*t_hi < 0x1p-60);
     doubles one = 1 - (doubles){0};

@@ -181,6 +181,11 @@ cdef totals sum_unscaled_column(const Panel *panel, int v, const Constants *c) n
     return sum_column_terms(panel, v, True, c[0], EXPONENTIALS_ALONE, True)
 
 
+cdef totals keep_whole_column(const Panel *panel, int v, const Constants *c) noexcept nogil:
+    """sum_whole_column, whose exponentials are left in the result."""
+    return sum_column_terms(panel, v, True, c[0], EXPONENTIALS, False)
+
+
 cdef totals sum_part_column(const Panel *panel, int v, const Constants *c) noexcept nogil:
     return sum_column_terms(panel, v, False, c[0], EXPONENTIALS_ALONE, False)
 

@@ -133,7 +133,8 @@ cdef total sum_exponentials(const char *x, char *e, Py_ssize_t count, const Shif
 
 cdef total sum_below_top(const char *x, Py_ssize_t count, const Shifts *shifts, real top) noexcept nogil:
     """The sum of a block without the largest exponential."""
-    return signed_total(add_block(x, NULL, count, shifts, top, BELOW_TOP, look_ahead(x, count)))
+    # Rare, and so not worth a loop of its own for what is unscaled.
+    return signed_total(add_terms(x, NULL, count, shifts, top, BELOW_TOP, False, look_ahead(x, count)))
 
 
 cdef inline char *find_room_for_exponentials(const Slice *s) noexcept nogil:

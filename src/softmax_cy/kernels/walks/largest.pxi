@@ -43,13 +43,20 @@ cdef inline real fetch_max(
     return find_block_max(block[0], count, top)
 
 
-cdef inline real find_range_max(const Slice *s, Py_ssize_t start, Py_ssize_t end, char *scratch) noexcept nogil:
+cdef real fetch_block_max(
+    const Slice *s, Py_ssize_t start, Py_ssize_t count, char *scratch, const char **block
+) noexcept nogil:
+    """fetch_max by itself, as a called function."""
+    return fetch_max(s, start, count, scratch, -INFINITY, block)
+
+
+cdef real find_range_max(const Slice *s, Py_ssize_t start, Py_ssize_t end, char *scratch) noexcept nogil:
     """The largest element that is kept and not NaN, or -inf."""
     cdef real top = -INFINITY
     cdef Py_ssize_t count
     cdef const char *block
     while start < end:
         count = count_block(start, end)
-        top = fetch_max(s, start, count, scratch, top, &block)
+        top = max(top, fetch_block_max(s, start, count, scratch, &block))
         start += count
     return top

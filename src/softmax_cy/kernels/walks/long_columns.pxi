@@ -26,15 +26,12 @@ cdef inline vreal *keep_tops(Py_ssize_t length) noexcept nogil:
     return <vreal *> thread_buffer(UNITS_BUFFER)
 
 
-cdef totals keep_column(const Panel *block, const Constants *c) noexcept nogil:
-    """sum_column of a whole vector that is unscaled, whose exponentials are left in the result."""
-    return sum_column_terms(block, 0, True, c[0], EXPONENTIALS, True)
-
-
 cdef totals sum_block_column(const Panel *block, bint whole, const Constants *c, bint kept, real scale) noexcept nogil:
-    if not (whole and are_unscaled(c, 1, scale)):
-        return sum_column(block, 0, whole, c)
-    return keep_column(block, c) if kept else sum_unscaled_column(block, 0, c)
+    if kept:
+        return keep_whole_column(block, 0, c)
+    if whole and are_unscaled(c, 1, scale):
+        return sum_unscaled_column(block, 0, c)
+    return sum_column(block, 0, whole, c)
 
 
 cdef void sum_block_of_columns(
@@ -69,8 +66,7 @@ cdef void sum_block_of_columns(
 cdef vreal sum_long_columns(const Panel *panel, bint whole, real scale, vreal *kept, LogSum *sums) noexcept nogil:
     """What find_long_sum finds, of each slice of a vector: 1 in the lanes of those that have a finite sum, else 0.
 
-    `kept`: the largest elements of the blocks, whose exponentials are left in the result where they are unscaled, or
-    NULL.
+    `kept` are the largest elements of the blocks, whose exponentials are left in the result; or it is NULL.
     """
     cdef Joined[MOST_LANES] joined
     cdef real[MOST_LANES] ordinary
@@ -131,7 +127,7 @@ cdef void finish_long_columns(
             find_columns_max(&block, 1, whole, &c)
         c.shifts = find_shifts(c.top, scale)
         largest = exp_shifted(c.top, c.shifts, False)
-        kept_or_lowered = kept != NULL and are_unscaled(&c, 1, scale)
+        kept_or_lowered = kept != NULL
         for lane in range(LANES):
             factors[lane] = 1
         for lane in range(panel.lanes):

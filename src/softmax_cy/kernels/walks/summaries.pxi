@@ -55,7 +55,7 @@ cdef void summarize_block(
     """Of the block that begins with element `start`. `kept`: where all exponentials of the slice are left, or NULL."""
     cdef Py_ssize_t count = count_block(start, s.all.length)
     cdef const char *x
-    cdef real top = fetch_max(s, start, count, scratch, -INFINITY, &x)
+    cdef real top = fetch_block_max(s, start, count, scratch, &x)
     if kept != NULL:
         kept += start * <Py_ssize_t> sizeof(real)
         if kept == x:
@@ -89,7 +89,7 @@ cdef LogSum find_log_sum(const Slice *s, char *kept, Units units, char *scratch)
     cdef Py_ssize_t length = s.all.length
     if length > block_length():
         return find_long_sum(s, kept, units, scratch)
-    sum_.top = fetch_max(s, 0, length, scratch, -INFINITY, &x)
+    sum_.top = fetch_block_max(s, 0, length, scratch, &x)
     if not has_softmax(sum_.top):
         sum_.over = total_of(NAN if has_nan(x, length) else 0)
         return sum_
@@ -104,7 +104,7 @@ cdef LogSum find_log_sum(const Slice *s, char *kept, Units units, char *scratch)
     return sum_
 
 
-cdef inline BlockUnit find_unit_of_block(
+cdef BlockUnit find_unit_of_block(
     const Slice *s, const LogSum *sum_, Units units, Py_ssize_t start, char *scratch
 ) noexcept nogil:
     """The unit of the block that begins with element `start`."""
@@ -116,7 +116,7 @@ cdef inline BlockUnit find_unit_of_block(
         find_range_max(s, start, start + count_block(start, s.all.length), scratch), <real> s.all.scale).block
 
 
-cdef inline void lower_elements(char *elements, Py_ssize_t count, int steps) noexcept nogil:
+cdef void lower_elements(char *elements, Py_ssize_t count, int steps) noexcept nogil:
     """Divide numbers by RAISE so many times."""
     cdef real *p = <real *> elements
     cdef Py_ssize_t i, step
@@ -125,7 +125,7 @@ cdef inline void lower_elements(char *elements, Py_ssize_t count, int steps) noe
             p[i] *= 1 / RAISE
 
 
-cdef inline reciprocals prepare_block(
+cdef reciprocals prepare_block(
     const Slice *s, const LogSum *sum_, const BlockUnit *unit, Py_ssize_t start, Py_ssize_t count, const char *kept,
     char *scratch, const char **block,
 ) noexcept nogil:
