@@ -40,7 +40,7 @@ cdef void logsumexp_slice(const Slice *s, char *scratch) noexcept nogil:
             sum_.top * <real> s.all.scale if is_number(sum_.over) else NAN, s.out, s.all.out_elements.kind)
 
 
-cdef totals find_group_others(
+cdef inline totals find_group_others(
     const totals *sums, const char *x, Py_ssize_t next_, Py_ssize_t count, Py_ssize_t length, const Shifts *shifts,
     vreal tops,
 ) noexcept nogil:

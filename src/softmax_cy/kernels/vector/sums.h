@@ -386,9 +386,8 @@ INLINE doubles doubles_product_error(doubles a, doubles b, doubles product) {
 /* log(1 + t) for 0 <= t, to some 60 bits, t being tiny included. t becomes the logarithm.
  *
  * 1 + t = 2**k * f with f near 1, and log f = 2 atanh(s), s = (f - 1) / (f + 1): Muller, "Elementary Functions", ch. 11.
- * f - 1 is t itself where t is small. t_lo is less than an ulp of t_hi. A call: many places use it, once a group of
- * slices. */
-static __attribute__((noinline, unused)) void log1p_of_doubles(doubles *t_hi, doubles *t_lo) {
+ * f - 1 is t itself where t is small. t_lo is less than an ulp of t_hi. */
+INLINE void log1p_of_doubles(doubles *t_hi, doubles *t_lo) {
     /* Where t is tiny the rest of the series is beyond the last digit; and t may be subnormal. */
     longs tiny = (longs)(*t_hi < 0x1p-60);
     doubles one = 1 - (doubles){0};
@@ -414,8 +413,8 @@ static __attribute__((noinline, unused)) void log1p_of_doubles(doubles *t_hi, do
     *t_hi = doubles_select(tiny, *t_hi, hi);
 }
 
-/* The same for one slice. */
-INLINE total total_log1p(total t) {
+/* The same for one slice. A call, as the next but one: many places use them, once a slice or a group of slices. */
+static __attribute__((noinline, unused)) total total_log1p(total t) {
     doubles hi = t.hi - (doubles){0}, lo = t.lo - (doubles){0};
     log1p_of_doubles(&hi, &lo);
     total r = {hi[0], lo[0]};
@@ -516,7 +515,7 @@ INLINE totals totals_over(const totals *t, vreal by, vreal by_lost) {
 }
 
 /* Each log(1 + t): total_log1p. */
-INLINE totals totals_log1p(const totals *t) {
+static __attribute__((noinline, unused)) totals totals_log1p(const totals *t) {
     totals result;
     for (int start = 0; start < LANES; start += WIDE_LANES) {
         doubles hi, lo;
