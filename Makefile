@@ -36,10 +36,10 @@ demo: $(VENV)/installed $(VENV)/demo-requirements  ## the article's walk, then h
 	$(BIN)/python examples/digits.py
 
 dask-demo: $(VENV)/installed $(VENV)/dask-demo-requirements  ## arrays in chunks on a cluster that starts and stops itself: make dask-demo ARGS="--columns 400000" (minutes)
-	$(BIN)/python -m benchmarks.dask_demo $(ARGS)
+	$(BIN)/python -m benchmarks.chunks.demo $(ARGS)
 
 dask-chunks: $(VENV)/installed $(VENV)/dask-demo-requirements  ## how the cost grows with the number of chunks, 4 to 4096
-	$(BIN)/python -m benchmarks.dask_chunks $(ARGS)
+	$(BIN)/python -m benchmarks.chunks.cost $(ARGS)
 
 test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every variant that runs here, doctests, linters
 	$(BIN)/python -m pytest

@@ -1,6 +1,6 @@
 """Softmax and logsumexp of arrays in chunks, on a cluster of Dask that this program starts and stops.
 
-    python -m benchmarks.dask_demo [--columns 4000000] [--memory 2GiB] [--seconds 300]
+    python -m benchmarks.chunks.demo [--columns 4000000] [--memory 2GiB] [--seconds 300]
 
 The first table is of a source of (64, columns) float32 in 16 chunks, which fits into the cluster. The second is of a
 source of twice the memory of the cluster, in 64 chunks. The third is of logsumexp over ten times the memory of one

@@ -1,6 +1,6 @@
 """How the cost of softmax and logsumexp grows with the number of chunks along the slices.
 
-    python -m benchmarks.dask_chunks [--columns 4194304] [--most 4096] [--rounds 3]
+    python -m benchmarks.chunks.cost [--columns 4194304] [--most 4096] [--rounds 3]
 
 The slices are the same and the chunks are ever smaller, so that what is left is the cost of tasks and states. One
 thread computes; the time to build the graph is told apart. A row is the least of some rounds.
