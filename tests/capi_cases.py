@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import softmax_cy
-from softmax_cy import _operations, capi
+from softmax_cy import _embedding, _operations, capi
 
 DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 
@@ -43,6 +43,9 @@ OPERATIONS = {
     for row in _operations.OPERATIONS
     if row.in_c
 }
+
+# The functions for states of parts of slices, which take one slice a call.
+OF_STATES = {f"{name}_{suffix}" for name in _embedding.OF_STATES for suffix in DTYPES}
 
 
 def split(name):

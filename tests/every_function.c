@@ -12,15 +12,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROWS = 2, LENGTH = 3, MANY = 40 };
+enum { ROWS = 2, LENGTH = 3, MANY = 40, LONG = 5000, CUT = 3000 };
 
 static int failed = 0;
 
-#define SAY(NAME, REAL, RESULTS)                                                                                       \
+#define SAY(NAME, REAL, RESULTS) SAY_SOME(NAME, REAL, RESULTS, sizeof(RESULTS) / sizeof(REAL))
+#define SAY_BYTES(NAME, STATE, SIZE) SAY_SOME(NAME, unsigned char, STATE, (size_t)(SIZE))
+#define SAY_SOME(NAME, REAL, RESULTS, COUNT)                                                                           \
     do {                                                                                                               \
         size_t k;                                                                                                      \
         printf("%s", NAME);                                                                                            \
-        for (k = 0; k < sizeof(RESULTS) / sizeof(REAL); k++)                                                           \
+        for (k = 0; k < COUNT; k++)                                                                                    \
             printf(" %a", (double)((const REAL *)RESULTS)[k]);                                                         \
         printf("\n");                                                                                                  \
     } while (0)
@@ -36,6 +38,38 @@ static int failed = 0;
     const int64_t target[ROWS] = {2, 0};
 
 #include "every_call.h"
+
+/* The functions for states are no operations of the list. Doubles are aligned as states must be. */
+#define CALL_STATES(SUFFIX, REAL)                                                                                      \
+    static void call_states_##SUFFIX(void) {                                                                           \
+        static REAL x[LONG], y[LONG];                                                                                  \
+        static double first[LONG + 16], second[LONG + 16], merged[LONG + 16];                                          \
+        ptrdiff_t sizes[2];                                                                                            \
+        REAL one[1];                                                                                                   \
+        int i;                                                                                                         \
+        for (i = 0; i < LONG; i++)                                                                                     \
+            x[i] = (REAL)(i % 7);                                                                                      \
+        failed |= softmax_cy->softmax_state_size_##SUFFIX(0, CUT, LONG, 1, &sizes[0]);                                 \
+        failed |= softmax_cy->softmax_state_size_##SUFFIX(CUT, LONG - CUT, LONG, 1, &sizes[1]);                        \
+        SAY("softmax_state_size_" #SUFFIX, ptrdiff_t, sizes);                                                          \
+        failed |= softmax_cy->softmax_state_##SUFFIX(0, CUT, LONG, 1, x, 1, first, 1);                                 \
+        failed |= softmax_cy->softmax_state_##SUFFIX(CUT, LONG - CUT, LONG, 1, x + CUT, 1, second, 1);                 \
+        SAY_BYTES("softmax_state_" #SUFFIX, second, sizes[1]);                                                         \
+        failed |= softmax_cy->merge_states_##SUFFIX(first, second, merged);                                            \
+        failed |= softmax_cy->softmax_state_size_##SUFFIX(0, LONG, LONG, 1, &sizes[0]);                                \
+        SAY_BYTES("merge_states_" #SUFFIX, merged, sizes[0]);                                                          \
+        failed |= softmax_cy->logsumexp_of_state_##SUFFIX(merged, one);                                                \
+        SAY("logsumexp_of_state_" #SUFFIX, REAL, one);                                                                 \
+        failed |= softmax_cy->softmax_of_part_##SUFFIX(0, CUT, merged, x, 1, y, 1);                                    \
+        failed |= softmax_cy->softmax_of_part_##SUFFIX(CUT, LONG - CUT, merged, x + CUT, 1, y + CUT, 1);               \
+        SAY("softmax_of_part_" #SUFFIX, REAL, y);                                                                      \
+        failed |= softmax_cy->log_softmax_of_part_##SUFFIX(0, CUT, merged, x, 1, y, 1);                                \
+        failed |= softmax_cy->log_softmax_of_part_##SUFFIX(CUT, LONG - CUT, merged, x + CUT, 1, y + CUT, 1);           \
+        SAY("log_softmax_of_part_" #SUFFIX, REAL, y);                                                                  \
+    }
+
+CALL_STATES(f32, float)
+CALL_STATES(f64, double)
 
 /* Longer rows and strided ones take more of the stack. */
 static void larger(void) {
@@ -59,6 +93,8 @@ static void larger(void) {
 static void *work(void *unused) {
     call_f32();
     call_f64();
+    call_states_f32();
+    call_states_f64();
     larger();
     return unused;
 }

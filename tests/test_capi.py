@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 import softmax_cy
-from capi_cases import DTYPES, OPERATIONS, argument_list, call, expected, make_inputs, make_outputs, split
+from capi_cases import DTYPES, OF_STATES, OPERATIONS, argument_list, call, expected, make_inputs, make_outputs, split
 from softmax_cy import capi
 
 ROOT = Path(__file__).parents[1]
 HEADER = Path(softmax_cy.get_include(), "softmax_cy.h").read_text()
-POINTER_FUNCTIONS = sorted(softmax_cy.ctypes_functions)
-VIEW_FUNCTIONS = sorted(set(capi.__pyx_capi__) - set(POINTER_FUNCTIONS))
+# Those for states of parts are tested in test_capi_states.py.
+POINTER_FUNCTIONS = sorted(set(softmax_cy.ctypes_functions) - OF_STATES)
+VIEW_FUNCTIONS = sorted(set(capi.__pyx_capi__) - set(softmax_cy.ctypes_functions))
 SENTINEL = 77
 
 Status = capi.Status
@@ -41,7 +42,8 @@ def same_bits(results, right):
 
 def test_every_operation_is_there_in_both_forms_and_dtypes():
     suffixes = [f"{form}_{dtype}" for form in ("", "_view") for dtype in DTYPES]
-    assert set(capi.__pyx_capi__) == {f"{operation}{suffix}" for operation in OPERATIONS for suffix in suffixes}
+    both = {f"{operation}{suffix}" for operation in OPERATIONS for suffix in suffixes}
+    assert set(capi.__pyx_capi__) == both | OF_STATES
 
 
 @pytest.fixture(scope="module")
@@ -452,7 +454,7 @@ def test_arguments_of_numba_callables_keep_their_names(numba_functions):
 
 def test_numba_has_a_callable_for_each_function_and_for_nothing_else(numba_functions):
     assert numba_functions.__all__ == POINTER_FUNCTIONS
-    for name in ("unknown_f32", "softmax", "softmax_f16", "softmax_and_jacobian_f32"):
+    for name in ("unknown_f32", "softmax", "softmax_f16", "softmax_and_jacobian_f32", "softmax_state_f32"):
         with pytest.raises(ValueError, match=f"no function of the C interface is named '{name}', expected one of"):
             numba_functions.make_caller(name)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import softmax_cy
-from softmax_cy import capi
+from softmax_cy import _embedding, capi
 from softmax_cy._operations import BY_NAME, KERNELS, OPERATIONS, names
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +65,9 @@ def test_the_c_interface_has_what_the_list_says():
     wanted = {
         f"{o.name}{view}_{dtype}" for o in OPERATIONS if o.in_c for view in ("", "_view") for dtype in ("f32", "f64")
     }
-    assert set(capi.__pyx_capi__) == wanted, "build anew: tools/write_capi.py writes capi.pyx before a build"
+    # States of parts are no operations.
+    found = set(capi.__pyx_capi__) - {f"{name}_{dtype}" for name in _embedding.OF_STATES for dtype in ("f32", "f64")}
+    assert found == wanted, "build anew: tools/write_capi.py writes capi.pyx before a build"
 
 
 @pytest.fixture(scope="module")

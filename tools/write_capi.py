@@ -1,8 +1,8 @@
 """Write the C interface, src/softmax_cy/capi.pyx and capi.pxd, from the list of operations: python tools/write_capi.py.
 
 setup.py does it before each build. The text comes from the templates beside the two files, capi.pyx.tp and capi.pxd.tp,
-and the functions come from src/softmax_cy/_operations.py. A file whose text stays the same is not touched, so nothing
-is compiled again for it.
+and the functions come from src/softmax_cy/_operations.py. Those for states of parts of slices stand in the templates as
+they are. A file whose text stays the same is not touched, so nothing is compiled again for it.
 
 The header include/softmax_cy.h is written by hand, because it is documentation. Where it lacks a function of the list,
 nothing is written, and a message says what to add.
@@ -175,7 +175,8 @@ def find_missing_members(functions: Iterable[Function], header: str) -> str:
 
 def expand(name: str, functions: Iterable[Function]) -> str:
     """Expand the template of a file."""
-    return expand_template(PACKAGE / name, functions=list(functions))
+    types = [(suffix, *type_and_table) for suffix, type_and_table in DTYPES.items()]
+    return expand_template(PACKAGE / name, functions=list(functions), types=types)
 
 
 def write() -> None:

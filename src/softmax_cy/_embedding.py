@@ -20,6 +20,19 @@ CTYPES: dict[str, Any] = {
     "float *": ctypes.POINTER(ctypes.c_float),
     "double *": ctypes.POINTER(ctypes.c_double),
     "int64_t *": ctypes.POINTER(ctypes.c_int64),
+    "ptrdiff_t *": ctypes.POINTER(ctypes.c_ssize_t),
+    "void *": ctypes.c_void_p,
+}
+
+# The functions for states of parts of slices, which are no operations of the list: what they take, `real` being the type
+# of their numbers.
+OF_STATES = {
+    "softmax_state_size": "ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t *",
+    "softmax_state": "ptrdiff_t, ptrdiff_t, ptrdiff_t, int, const real *, ptrdiff_t, void *, double",
+    "merge_states": "const void *, const void *, void *",
+    "logsumexp_of_state": "const void *, real *",
+    "softmax_of_part": "ptrdiff_t, ptrdiff_t, const void *, const real *, ptrdiff_t, real *, ptrdiff_t",
+    "log_softmax_of_part": "ptrdiff_t, ptrdiff_t, const void *, const real *, ptrdiff_t, real *, ptrdiff_t",
 }
 
 
@@ -45,6 +58,18 @@ def write_signature(operation: Operation, real: str) -> str:
     return f"int (*)({', '.join([*kinds, 'double'])})"
 
 
+def list_signatures() -> dict[str, str]:
+    """List the functions with their types in C."""
+    signatures = {}
+    for suffix, real in REALS.items():
+        for operation in OPERATIONS:
+            if operation.in_c:
+                signatures[f"{operation.name}_{suffix}"] = write_signature(operation, real)
+        for name, kinds in OF_STATES.items():
+            signatures[f"{name}_{suffix}"] = f"int (*)({kinds.replace('real', real)})"
+    return signatures
+
+
 def functions() -> Mapping[str, Function]:
     """All that have no argument but numbers and pointers."""
     # Prototypes of our own: whoever else uses ctypes.pythonapi has theirs.
@@ -52,12 +77,10 @@ def functions() -> Mapping[str, Function]:
     name_of = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", python))
     pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
     found = {}
-    for operation in OPERATIONS:
-        for suffix, real in REALS.items() if operation.in_c else ():
-            name = f"{operation.name}_{suffix}"
-            capsule = capi.__pyx_capi__[name]
-            found[name] = Function(pointer_of(capsule, name_of(capsule)), write_signature(operation, real))
-    return MappingProxyType(dict(sorted(found.items())))
+    for name, signature in sorted(list_signatures().items()):
+        capsule = capi.__pyx_capi__[name]
+        found[name] = Function(pointer_of(capsule, name_of(capsule)), signature)
+    return MappingProxyType(found)
 
 
 ctypes_functions = functions()

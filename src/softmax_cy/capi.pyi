@@ -12,3 +12,5 @@ class Status(enum.IntEnum):
     OVERLAP = 5
     BAD_TARGET = 6
     SHAPE_MISMATCH = 7
+    BAD_PART = 8
+    BAD_STATE = 9

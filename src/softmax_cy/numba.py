@@ -1,8 +1,8 @@
 """The C interface for functions that numba compiles: callable under ``@njit``, with the GIL or without, on arrays.
 
-Each function of `softmax_cy.ctypes_functions` is here under its name (``softmax_f32``, ``cross_entropy_and_grad_f64``,
-...), with the arrays of its typed-memoryview form as arguments: two axes, rows first, one for what is a number a row,
-three for a Jacobian. They return a status, `softmax_cy.capi.Status`; anything but 0: nothing was written. A read-only
+Each function of `softmax_cy.ctypes_functions` but those for states of parts of slices is here under its name
+(``softmax_f32``, ``cross_entropy_and_grad_f64``, ...), with the arrays of its typed-memoryview form as arguments: two
+axes, rows first, one for what is a number a row, three for a Jacobian. They return a status, `softmax_cy.capi.Status`; anything but 0: nothing was written. A read-only
 array to write to is an error of the compiler, ``numba.errors.TypingError``; arrays that are constants of a compiled
 function are read-only, too.
 
@@ -32,7 +32,7 @@ from softmax_cy._embedding import ctypes_functions
 from softmax_cy._operations import BY_NAME, Operation
 from softmax_cy.capi import Status
 
-__all__ = sorted(ctypes_functions)
+__all__ = sorted(name for name in ctypes_functions if name.rpartition("_")[0] in BY_NAME)
 
 BAD_STRIDE = int(Status.BAD_STRIDE)
 SHAPE_MISMATCH = int(Status.SHAPE_MISMATCH)
@@ -99,7 +99,7 @@ def write_source(operation: Operation, name: str) -> str:
 
 def make_caller(name: str) -> Any:
     """Make what numba can call in place of the function of this name."""
-    if name not in ctypes_functions:
+    if name not in __all__:
         raise ValueError(f"no function of the C interface is named {name!r}, expected one of {', '.join(__all__)}")
     source = write_source(BY_NAME[name.rpartition("_")[0]], name)
     # The compiler's messages quote the line, and look for it here.

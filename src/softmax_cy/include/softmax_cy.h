@@ -10,6 +10,12 @@
  *
  * Matrices have `rows` rows of `length` elements. Strides count elements, not bytes, and may be negative, or zero for
  * inputs. A function that returns anything but SOFTMAX_CY_OK has written nothing.
+ *
+ * A slice that is too long for memory is read in parts, twice. The first time each part leaves a state behind; states of
+ * neighbours are merged until one is that of the whole. With that one the parts are finished. A state lies in memory of
+ * the caller, aligned to 8 bytes, of as many bytes as softmax_state_size_f32 or its sister says. It holds no pointer: it
+ * may be copied with memcpy, sent, and written to a file for machines of the same byte order. The functions check that
+ * the memory holds a state, and not that it is as long as the state says.
  */
 #ifndef SOFTMAX_CY_H
 #define SOFTMAX_CY_H
@@ -18,8 +24,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** What a program that is compiled with this header needs of the library. Grows by one with each member appended. */
-#define SOFTMAX_CY_ABI_VERSION 1
+/** What a program that is compiled with this header needs of the library. Grows by one whenever members are appended. */
+#define SOFTMAX_CY_ABI_VERSION 2
 
 /** The capsule that holds the table. Renamed if ever the table changes in another way than by growing. */
 #define SOFTMAX_CY_CAPSULE "softmax_cy.capi._C_API"
@@ -30,7 +36,7 @@ enum softmax_cy_status {
     SOFTMAX_CY_OK = 0,
     /** A pointer to elements is NULL. */
     SOFTMAX_CY_NULL_POINTER = 1,
-    /** rows or length is negative. */
+    /** rows or length is negative, or offset or count. */
     SOFTMAX_CY_NEGATIVE_SIZE = 2,
     /** scale is not positive and finite, or grad_scale not finite, in the precision of the function. */
     SOFTMAX_CY_BAD_SCALE = 3,
@@ -41,7 +47,15 @@ enum softmax_cy_status {
     /** A target is not one of the classes 0 to length - 1. */
     SOFTMAX_CY_BAD_TARGET = 6,
     /** Shapes do not agree: only where arguments bring shapes of their own, as Cython's memoryviews do. */
-    SOFTMAX_CY_SHAPE_MISMATCH = 7
+    SOFTMAX_CY_SHAPE_MISMATCH = 7,
+    /** offset and count are no part of a slice of this length, or the length is more than PTRDIFF_MAX / 16. */
+    SOFTMAX_CY_BAD_PART = 8,
+    /**
+     * The memory of a state is not aligned to 8 bytes or holds no state of the type of the function; or a state is not
+     * that of a whole slice where one is needed; or two have another length, scale or exact, or are not neighbours in
+     * this order.
+     */
+    SOFTMAX_CY_BAD_STATE = 9
 };
 
 /* A line for each array, with its strides. */
@@ -199,6 +213,87 @@ typedef struct softmax_cy_table {
         double *loss, ptrdiff_t loss_stride,
         double *grad, ptrdiff_t grad_row_stride, ptrdiff_t grad_stride,
         double grad_scale);
+
+    /**
+     * How many bytes the state of a part takes: elements offset to offset + count - 1 of a slice of `length`. exact: as
+     * for softmax_state_f32. A size depends on nothing else, so that of a merged state can be asked for too.
+     */
+    int (*softmax_state_size_f32)(
+        ptrdiff_t offset, ptrdiff_t count, ptrdiff_t length, int exact,
+        ptrdiff_t *out);
+    /** As softmax_state_size_f32, for double. */
+    int (*softmax_state_size_f64)(
+        ptrdiff_t offset, ptrdiff_t count, ptrdiff_t length, int exact,
+        ptrdiff_t *out);
+
+    /**
+     * The state of a part of a slice: elements offset to offset + count - 1 of `length`. count may be 0; x is not looked
+     * at then. Where exact is not 0, results have the bits of one call for the whole slice, wherever it is cut. Where it
+     * is 0, a state has 128 bytes, and the results depend on the cuts within 3 ulp. out may not overlap x.
+     */
+    int (*softmax_state_f32)(
+        ptrdiff_t offset, ptrdiff_t count, ptrdiff_t length, int exact,
+        const float *x, ptrdiff_t x_stride,
+        void *out,
+        double scale);
+    /** As softmax_state_f32, in double. */
+    int (*softmax_state_f64)(
+        ptrdiff_t offset, ptrdiff_t count, ptrdiff_t length, int exact,
+        const double *x, ptrdiff_t x_stride,
+        void *out,
+        double scale);
+
+    /**
+     * The state of two neighbouring parts of one slice together, second being the one that follows first. Two that do not
+     * belong together are SOFTMAX_CY_BAD_STATE. out may overlap neither.
+     */
+    int (*merge_states_f32)(
+        const void *first,
+        const void *second,
+        void *out);
+    /** As merge_states_f32, in double. */
+    int (*merge_states_f64)(
+        const void *first,
+        const void *second,
+        void *out);
+
+    /** log(sum(exp(scale * x))) of a whole slice, one element: all parts must be merged. out may not overlap state. */
+    int (*logsumexp_of_state_f32)(
+        const void *state,
+        float *out);
+    /** As logsumexp_of_state_f32, in double. */
+    int (*logsumexp_of_state_f64)(
+        const void *state,
+        double *out);
+
+    /**
+     * softmax(scale * x) of a part of a slice, from the state of the whole. x: elements offset to offset + count - 1, as
+     * they were when the states were made. The slice may be cut in another way than then. out may be x.
+     */
+    int (*softmax_of_part_f32)(
+        ptrdiff_t offset, ptrdiff_t count,
+        const void *state,
+        const float *x, ptrdiff_t x_stride,
+        float *out, ptrdiff_t out_stride);
+    /** As softmax_of_part_f32, in double. */
+    int (*softmax_of_part_f64)(
+        ptrdiff_t offset, ptrdiff_t count,
+        const void *state,
+        const double *x, ptrdiff_t x_stride,
+        double *out, ptrdiff_t out_stride);
+
+    /** The logarithm of the same. out may be x. */
+    int (*log_softmax_of_part_f32)(
+        ptrdiff_t offset, ptrdiff_t count,
+        const void *state,
+        const float *x, ptrdiff_t x_stride,
+        float *out, ptrdiff_t out_stride);
+    /** As log_softmax_of_part_f32, in double. */
+    int (*log_softmax_of_part_f64)(
+        ptrdiff_t offset, ptrdiff_t count,
+        const void *state,
+        const double *x, ptrdiff_t x_stride,
+        double *out, ptrdiff_t out_stride);
 } softmax_cy_table;
 /* clang-format on */
 
@@ -286,7 +381,7 @@ static inline const char *softmax_cy_status_message(int status) {
     case SOFTMAX_CY_NULL_POINTER:
         return "a pointer to elements is NULL";
     case SOFTMAX_CY_NEGATIVE_SIZE:
-        return "rows or length is negative";
+        return "rows, length, offset or count is negative";
     case SOFTMAX_CY_BAD_SCALE:
         return "scale is not positive and finite, or grad_scale is not finite";
     case SOFTMAX_CY_BAD_STRIDE:
@@ -297,6 +392,10 @@ static inline const char *softmax_cy_status_message(int status) {
         return "a target is not one of the classes";
     case SOFTMAX_CY_SHAPE_MISMATCH:
         return "shapes do not agree";
+    case SOFTMAX_CY_BAD_PART:
+        return "offset and count are no part of a slice of this length";
+    case SOFTMAX_CY_BAD_STATE:
+        return "a state is not aligned, of another type, not complete, or no neighbour of the other";
     default:
         return "not a status of this version of softmax_cy";
     }
