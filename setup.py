@@ -41,7 +41,7 @@ DIRECTIVES = {
 
 FLAGS = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
 # Comes last: what is no faster with -O3 is a tenth smaller, and nothing is optimised for debugging.
-FACE_LEVEL = ["-O0"] if DEBUG else ["-O2"]
+FACE_LEVEL = ["-O0"] if DEBUG else ["-O2", "-fno-align-functions", "-fno-align-jumps", "-fno-align-loops"]
 # Modules whose calls take long anyway are made small: a wheel must stay below 2 MB.
 RARELY_CALLED = ("_cpu", "_long", "_state", "_table", "_threads")
 SMALL = [] if DEBUG else ["-Os"]

@@ -180,6 +180,7 @@ cdef Count check_indices(const CrossEntropyWork *work) noexcept nogil:
     cdef int64_t index
     cdef Count count
     count.wrong = -1
+    count.index = 0
     count.weight.sum_ = count.weight.lost = 0
     while begin < work.outer.count:
         _layout.find_series(&work.outer, begin, work.outer.count, &series)
