@@ -14,6 +14,7 @@ from typing_extensions import assert_type
 
 import softmax_cy
 from softmax_cy import (
+    SoftmaxState,
     cross_entropy,
     cross_entropy_and_grad,
     log_softmax,
@@ -21,11 +22,13 @@ from softmax_cy import (
     log_softmax_jvp,
     log_softmax_vjp,
     logsumexp,
+    merge_states,
     plain,
     softmax,
     softmax_and_jacobian,
     softmax_jacobian,
     softmax_jvp,
+    softmax_state,
     softmax_vjp,
 )
 
@@ -147,6 +150,18 @@ assert_type(
 )
 assert_type(cross_entropy_and_grad(single, [0, 1], out=labelled), tuple[np.float32, Labelled])
 
+# ---- states of parts ---------------------------------------------------------------------------------------------
+
+state = softmax_state(single[:, :2], np.int64(1), length=3, scale=np.float32(1), dtype=np.float32, exact=True)
+assert_type(state, SoftmaxState)
+state = merge_states(state, softmax_state(single[:, 2:], offset=2))
+assert_type(state.merge(), SoftmaxState)
+assert_type(state.is_complete, bool)
+assert_type(state.finish(single, 0), NDArray[Any])
+assert_type(state.finish_log(single, 0, out=labelled), Labelled)
+assert_type(state.finish(single, np.int64(0), out=half.astype(np.float32)), NDArray[np.float32])
+assert_type(state.cross_entropy_and_grad(single, [0, 1], 0, grad_scale=2)[1], NDArray[Any])
+
 # ---- plain loops -------------------------------------------------------------------------------------------------
 
 plain.softmax(single, np.empty_like(single))
@@ -163,6 +178,9 @@ def refused() -> None:
     softmax_jacobian(single, (0,))  # type: ignore[call-overload]
     softmax_jacobian(single, None)  # type: ignore[call-overload]
     cross_entropy(single, [0, 1], reduction="max")  # type: ignore[call-overload]
+    softmax_state(single, (0, 1))  # type: ignore[arg-type]
+    merge_states(single)  # type: ignore[arg-type]
+    SoftmaxState(single)  # type: ignore[arg-type]
     plain.softmax(half, half)  # type: ignore[type-var]
     plain.softmax(single, double)  # type: ignore[type-var]
     plain.softmax([[0.0]], double)  # type: ignore[arg-type]

@@ -1,8 +1,9 @@
 from collections.abc import Sequence
-from typing import Any, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, overload
+from typing import Any, ClassVar, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from typing_extensions import Never
 
 from softmax_cy._dispatch import show_config as show_config
 from softmax_cy._embedding import ctypes_functions as ctypes_functions
@@ -12,6 +13,7 @@ from softmax_cy._threads import set_num_threads as set_num_threads
 from softmax_cy._version import __version__ as __version__
 
 __all__ = [
+    "SoftmaxState",
     "__version__",
     "cross_entropy",
     "cross_entropy_and_grad",
@@ -23,12 +25,14 @@ __all__ = [
     "log_softmax_jvp",
     "log_softmax_vjp",
     "logsumexp",
+    "merge_states",
     "set_num_threads",
     "show_config",
     "softmax",
     "softmax_and_jacobian",
     "softmax_jacobian",
     "softmax_jvp",
+    "softmax_state",
     "softmax_vjp",
 ]
 
@@ -939,3 +943,90 @@ def cross_entropy_and_grad(
     out: None = None,
     num_threads: SupportsIndex | None = None,
 ) -> tuple[Any, Any]: ...
+
+# The dtype of results is that of the state, which checkers do not know.
+@final
+class SoftmaxState:
+    """What a part of every slice leaves behind: made by `softmax_state`, merged by `merge_states`."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def stop(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def axis(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def exact(self) -> bool: ...
+    @property
+    def masked(self) -> bool: ...
+    @property
+    def is_complete(self) -> bool: ...
+    @property
+    def nbytes(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def merge(self, *others: SoftmaxState) -> SoftmaxState:
+        """Merge this state with its neighbours."""
+
+    def logsumexp(self, *, keepdims: bool | np.bool = False) -> Any:
+        """Return logsumexp of every whole slice."""
+
+    @overload
+    def finish(self, x: ArrayLike, offset: SupportsIndex, *, where: ArrayLike | None = None, out: _Out) -> _Out: ...
+    @overload
+    def finish(
+        self, x: ArrayLike, offset: SupportsIndex, *, where: ArrayLike | None = None, out: None = None
+    ) -> NDArray[Any]: ...
+    @overload
+    def finish_log(self, x: ArrayLike, offset: SupportsIndex, *, where: ArrayLike | None = None, out: _Out) -> _Out: ...
+    @overload
+    def finish_log(
+        self, x: ArrayLike, offset: SupportsIndex, *, where: ArrayLike | None = None, out: None = None
+    ) -> NDArray[Any]: ...
+    def cross_entropy(
+        self,
+        x: ArrayLike,
+        target: ArrayLike,
+        offset: SupportsIndex,
+        *,
+        weight: ArrayLike | None = None,
+        ignore_index: SupportsIndex | None = None,
+    ) -> Any:
+        """Return the losses of the slices whose target lies in a part, and 0 for the others."""
+
+    def cross_entropy_and_grad(
+        self,
+        x: ArrayLike,
+        target: ArrayLike,
+        offset: SupportsIndex,
+        *,
+        weight: ArrayLike | None = None,
+        ignore_index: SupportsIndex | None = None,
+        grad_scale: SupportsFloat = 1.0,
+    ) -> tuple[Any, NDArray[Any]]:
+        """Return the losses as `cross_entropy` does, and their gradient with respect to the part."""
+
+def softmax_state(
+    x: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    offset: SupportsIndex = 0,
+    length: SupportsIndex | None = None,
+    scale: SupportsFloat = 1.0,
+    where: ArrayLike | None = None,
+    dtype: DTypeLike | None = None,
+    exact: bool = True,
+) -> SoftmaxState:
+    """Summarize a part of every slice, so that softmax of the whole can be computed part by part."""
+
+def merge_states(*states: SoftmaxState) -> SoftmaxState:
+    """Merge states of neighbouring parts of the same slices into one."""

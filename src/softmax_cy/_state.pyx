@@ -13,6 +13,7 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from libc.math cimport INFINITY
+from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 from numpy cimport ndarray
 
@@ -23,15 +24,19 @@ from softmax_cy._arguments cimport (
     choose_table,
     convert_array,
     drop_subclass,
+    find_computed_type,
     read_dtype,
     read_number,
     unwrap_result,
 )
 from softmax_cy._call cimport Call, make_result, read_x, round_x, separate
-from softmax_cy.kernels.kinds cimport KIND_FLOAT32, KIND_FLOAT64, integer_at
+from softmax_cy.kernels.kinds cimport KIND_INT64
 from softmax_cy.kernels.table cimport CrossEntropySlices, Elements, KernelTable, Part, PartKernel
 
 cnp.import_array()
+
+# Kernels add the length of a block to places in a slice.
+LONGEST = 2**62
 
 
 cdef struct Walk:
@@ -100,6 +105,22 @@ cdef void walk_slices(
             kernel(&walk.part)
 
 
+cdef object read_whole_number(object number, str name):
+    """Return an int. This runs code of `number`."""
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {number!r}") from None
+
+
+cdef int check_place(object offset, object count, object length) except -1:
+    """See that a part lies within the slices."""
+    if not 0 <= offset <= offset + count <= length:
+        raise ValueError(
+            f"the part holds elements {offset} to {offset + count} of slices of {length}: they must lie within")
+    return 0
+
+
 cdef inline void clear(Walk *walk) noexcept:
     memset(walk, 0, sizeof(Walk))
 
@@ -128,8 +149,8 @@ def softmax_state(x, axis=-1, *, offset=0, length=None, scale=1.0, where=None, d
     dtype : dtype, optional
         As for `softmax`.
     exact : bool, optional
-        False makes a state of 128 bytes a slice, whatever its length. The bits of the results then depend on the cuts.
-        They stay within 3 ulp.
+        False makes a state of 128 bytes a slice, whatever its length. The bits of the results then depend on the cuts
+        and on the order of the merges. The error bounds are those of the functions: 2 ulp.
 
     Returns
     -------
@@ -138,14 +159,14 @@ def softmax_state(x, axis=-1, *, offset=0, length=None, scale=1.0, where=None, d
     Raises
     ------
     numpy.exceptions.AxisError, TypeError
-        These are the same as from `softmax`.
+        These are the same as from `softmax`. `offset` and `length` must be integers too.
     ValueError
-        If the part does not lie within the slices, or as from `softmax`.
+        If `x` has no axes, the part does not lie within the slices, `length` is above 2**62, or as from `softmax`.
 
     Notes
     -----
-    A state holds 24 bytes for each block of 16 KB, 128 bytes a slice, and the elements of the blocks that are cut: fewer
-    than a block, 4,096 float32 or 2,048 float64, at each end of the part. Cut at multiples of a block to avoid these.
+    A state holds 128 bytes a slice, 24 bytes for each block of 16 KB (4,096 float32 or 2,048 float64), and the elements
+    of the blocks that are cut: fewer than a block at each end of the part. Cut at multiples of a block to avoid these.
 
     See Also
     --------
@@ -178,8 +199,9 @@ def softmax_state(x, axis=-1, *, offset=0, length=None, scale=1.0, where=None, d
     if dtype is not None:
         dtype = read_dtype(dtype)
     call.scale = read_number(scale, "scale")
-    state.offset = operator.index(offset)
-    state.length = -1 if length is None else operator.index(length)
+    offset = read_whole_number(offset, "offset")
+    if length is not None:
+        length = read_whole_number(length, "length")
     state.exact = bool(exact)
     array = drop_subclass(array)
     read_x(&call, array, "x", axis)
@@ -192,13 +214,13 @@ def softmax_state(x, axis=-1, *, offset=0, length=None, scale=1.0, where=None, d
     state.scale = check_scale(call.scale, scale, call.computed)
     state.axis = _layout.resolve_axis(axis, array.ndim)
     count = array.shape[state.axis]
-    if state.length < 0 and length is None:
-        state.length = state.offset + count
-    if not 0 <= state.offset <= state.offset + count <= state.length:
-        raise ValueError(
-            f"the part holds elements {state.offset} to {state.offset + count} of slices of {state.length}: they must "
-            "lie within")
-    state.stop = state.offset + count
+    if length is None:
+        length = offset + count
+    check_place(offset, count, length)
+    if length > LONGEST:
+        raise ValueError(f"length is {length}, expected 2**62 at most")
+    state.offset, state.stop, state.length = offset, offset + count, length
+    state.masked = mask is not None
     state.computed = call.computed
     if call.half:
         state.dtype = array.dtype.newbyteorder("=")
@@ -248,10 +270,12 @@ def merge_states(*states):
     for state in states:
         if not isinstance(state, SoftmaxState):
             raise TypeError(f"expected a SoftmaxState, got {type(state).__name__}")
-    merged, *rest = sorted(states, key=operator.attrgetter("offset", "stop"))
-    for state in rest:
-        merged = merge_two(merged, state)
-    return merged
+    # In a tree: one after the other would copy the first ones over and over.
+    row = sorted(states, key=operator.attrgetter("offset", "stop"))
+    while len(row) > 1:
+        left_over = [row.pop()] if len(row) % 2 else []
+        row = [merge_two(first, second) for first, second in zip(row[::2], row[1::2])] + left_over
+    return row[0]
 
 
 cdef SoftmaxState merge_two(SoftmaxState first, SoftmaxState second):
@@ -265,11 +289,11 @@ cdef SoftmaxState merge_two(SoftmaxState first, SoftmaxState second):
                 f"states of different {name} do not belong together: {getattr(first, name)} of {first!r} and "
                 f"{getattr(second, name)} of {second!r}")
     if first.stop != second.offset:
-        what = "overlap" if first.stop > second.offset else "a gap lies between them"
-        raise ValueError(f"states of neighbours are needed, but there is {what}: {first!r} and {second!r}".replace(
-            "there is overlap", "they overlap").replace("there is a gap lies", "a gap lies"))
+        what = "overlap" if first.stop > second.offset else "have a gap between them"
+        raise ValueError(f"states of neighbours are needed, but these {what}: {first!r} and {second!r}")
     state.copy_description(first)
     state.stop = second.stop
+    state.masked = first.masked or second.masked
     state.make_rows()
     clear(&walk)
     for i in range(state.rows.shape[0]):
@@ -284,11 +308,14 @@ def restore_state(rows, description):
     """Return the state that these bytes are of: the inverse of pickling one."""
     cdef SoftmaxState state = SoftmaxState.__new__(SoftmaxState)
     (state.offset, state.stop, state.length, state.axis, state.shape, state.scale, state.dtype, state.exact,
-     state.computed) = description
+     state.masked, state.computed) = description
     state.make_rows()
     if rows.shape != (<object> state.rows).shape or rows.dtype != np.uint8:
         raise ValueError("these bytes are no SoftmaxState of this version")
     state.rows = np.ascontiguousarray(rows)
+    # Bytes that travelled outside of the pickle may begin anywhere, and kernels read doubles.
+    if <uintptr_t> cnp.PyArray_DATA(state.rows) % sizeof(double):
+        state.rows = state.rows.copy()
     return state
 
 
@@ -310,6 +337,8 @@ cdef class SoftmaxState:
     dtype : dtype
         That of the results.
     exact : bool
+    masked : bool
+        Whether a mask was given for any of it.
     is_complete : bool
         Whether the part is the whole.
     nbytes : int
@@ -321,7 +350,7 @@ cdef class SoftmaxState:
     cdef readonly tuple shape
     cdef readonly double scale
     cdef readonly object dtype
-    cdef readonly bint exact
+    cdef readonly bint exact, masked
     cdef int computed
     cdef ndarray rows               # bytes, one row a slice
 
@@ -341,7 +370,7 @@ cdef class SoftmaxState:
     cdef int copy_description(self, SoftmaxState other) except -1:
         self.offset, self.stop, self.length = other.offset, other.stop, other.length
         self.axis, self.shape, self.scale = other.axis, other.shape, other.scale
-        self.dtype, self.exact, self.computed = other.dtype, other.exact, other.computed
+        self.dtype, self.exact, self.masked, self.computed = other.dtype, other.exact, other.masked, other.computed
         return 0
 
     @property
@@ -365,7 +394,7 @@ cdef class SoftmaxState:
     def _describe(self):
         return (
             self.offset, self.stop, self.length, self.axis, self.shape, self.scale, self.dtype, self.exact,
-            self.computed)
+            self.masked, self.computed)
 
     def __eq__(self, other):
         if not isinstance(other, SoftmaxState):
@@ -385,10 +414,9 @@ cdef class SoftmaxState:
             raise ValueError(f"merge the states of all parts first: this is {self!r}")
         return 0
 
-    cdef ndarray read_part(self, Call *call, object x, object offset):
-        """Return a part as an array of the type that the state is of."""
-        cdef ndarray array = drop_subclass(convert_array(x, "x"))
-        cdef Py_ssize_t count, start = operator.index(offset)
+    cdef ndarray read_part(self, Call *call, ndarray x, object offset):
+        """Return a part as an array of the type that the state is of. Its place is an int already."""
+        cdef ndarray array = drop_subclass(x)
         self.check_complete()
         read_x(call, array, "x", self.axis if array.ndim > self.axis else -1)
         call.half = self.dtype.itemsize == 2
@@ -400,10 +428,7 @@ cdef class SoftmaxState:
         if array.ndim != len(self.shape) + 1 or shape[:self.axis] + shape[self.axis + 1:] != self.shape:
             raise ValueError(
                 f"x has shape {shape}, expected {self.shape} with one more axis at {self.axis}")
-        count = array.shape[self.axis]
-        if not 0 <= start <= start + count <= self.length:
-            raise ValueError(
-                f"the part holds elements {start} to {start + count} of slices of {self.length}: they must lie within")
+        check_place(offset, array.shape[self.axis], self.length)
         return array
 
     cdef object write_part(self, PartKernel kernel, object x, object offset, object where, object out):
@@ -411,9 +436,12 @@ cdef class SoftmaxState:
         cdef Walk walk
         cdef Call call
         cdef ndarray mask = None, result, array, target
+        array = convert_array(x, "x")
         if where is not None:
             mask = convert_array(where, "where")
-        array = self.read_part(&call, x, offset)
+        offset = read_whole_number(offset, "offset")
+        # From here on no code of the caller runs.
+        array = self.read_part(&call, array, offset)
         if mask is not None:
             mask = broadcast_mask(drop_subclass(mask), array)
         result = make_result(&call, array, out, array.ndim, array.shape, "out")
@@ -533,7 +561,7 @@ cdef class SoftmaxState:
         loss : ndarray, shape `shape`
         grad : ndarray, same shape as `x`
         """
-        return self.find_losses(x, target, offset, weight, ignore_index, float(grad_scale))
+        return self.find_losses(x, target, offset, weight, ignore_index, read_number(grad_scale, "grad_scale"))
 
     cdef object find_losses(
         self, object x, object target, object offset, object weight, object ignore_index, object grad_scale
@@ -542,39 +570,37 @@ cdef class SoftmaxState:
         cdef Walk walk
         cdef Call call
         cdef PartKernel kernel
-        cdef ndarray array, grad = None, moved = None, loss, weights = None, indices
+        cdef ndarray array, indices, weights = None, grad = None, moved = None, loss
+        array = convert_array(x, "x")
+        indices = convert_array(target, "target")
+        if weight is not None:
+            weights = convert_array(weight, "weight")
+        offset = read_whole_number(offset, "offset")
+        if ignore_index is not None:
+            ignore_index = read_whole_number(ignore_index, "ignore_index")
+        # From here on no code of the caller runs.
         if self.scale != 1:
             raise ValueError(f"a loss has no scale, but this is {self!r}")
-        array = self.read_part(&call, x, offset)
-        indices = np.asarray(target)
-        if indices.dtype.kind not in "iu":
-            raise TypeError(f"target has dtype {indices.dtype}, expected an integer type")
-        if (<object> indices).shape != self.shape:
-            raise ValueError(f"target has shape {(<object> indices).shape}, expected {self.shape}")
+        if self.masked:
+            raise ValueError(f"a loss has no mask, but one was given for {self!r}")
+        array = self.read_part(&call, array, offset)
         clear(&walk)
+        indices = self.read_indices(drop_subclass(indices), ignore_index)
+        walk.losses.index_kind = KIND_INT64
+        walk.losses.any_ignored = True
+        walk.losses.ignored = -1
         walk.losses.length = self.length
         walk.losses.grad_factor = 1 if grad_scale is None else grad_scale
-        walk.losses.loss_kind = KIND_FLOAT32 if self.computed == cnp.NPY_FLOAT else KIND_FLOAT64
-        used = indices
-        if ignore_index is not None:
-            walk.losses.any_ignored = True
-            walk.losses.ignored = operator.index(ignore_index)
-            used = np.where(indices == walk.losses.ignored, 0, indices)
-        wrong = (used < 0) | (used >= self.length)
-        if wrong.any():
-            place = tuple(map(int, np.argwhere(wrong)[0]))
-            at = f"[{', '.join(map(str, place))}]" if place else ""
-            raise ValueError(f"target{at} is {indices[place]}, expected 0 <= target < {self.length}")
-        indices = indices.astype(np.int64)
-        walk.losses.index_kind = _layout.find_kind(indices)
-        if weight is not None:
-            weights = drop_subclass(convert_array(weight, "weight"))
+        if weights is not None:
+            weights = drop_subclass(weights)
+            find_computed_type(weights, "weight")
             if (<object> weights).shape != (self.length,):
                 raise ValueError(f"weight has shape {(<object> weights).shape}, expected {(self.length,)}")
             _layout.describe_elements(&walk.weight_elements, weights, 1)
             walk.losses.weight = cnp.PyArray_BYTES(weights)
             walk.losses.weight_elements = &walk.weight_elements
-        loss = np.empty(self.shape, np.float32 if self.computed == cnp.NPY_FLOAT else np.float64)
+        loss = np.empty(self.shape, self.dtype)
+        walk.losses.loss_kind = _layout.find_kind(loss)
         if grad_scale is not None:
             grad = make_result(&call, array, None, array.ndim, array.shape, "grad")
         walk.part.offset = offset
@@ -585,5 +611,23 @@ cdef class SoftmaxState:
             moved = move_last(grad, self.axis)
         kernel = self.table().loss_of_part
         walk_slices(&walk, kernel, array, None, moved, self.rows, indices, loss)
-        result = unwrap_result(loss if loss.dtype == self.dtype else loss.astype(self.dtype), None)
+        result = unwrap_result(loss, None)
         return result if grad_scale is None else (result, grad)
+
+    cdef ndarray read_indices(self, ndarray target, object ignore_index):
+        """Return the classes as a new array of int64, with -1 where a slice does not count."""
+        if target.dtype.kind not in "iu":
+            raise TypeError(f"target has dtype {target.dtype}, expected an integer type")
+        if (<object> target).shape != self.shape:
+            raise ValueError(f"target has shape {(<object> target).shape}, expected {self.shape}")
+        ignored = np.zeros(self.shape, bool)
+        if ignore_index is not None:
+            limits = np.iinfo(target.dtype)
+            if limits.min <= ignore_index <= limits.max:
+                ignored = np.equal(target, target.dtype.type(ignore_index))
+        wrong = ((target < 0) | (target >= self.length)) & ~ignored
+        if wrong.any():
+            place = tuple(map(int, np.argwhere(wrong)[0]))
+            at = f"[{', '.join(map(str, place))}]" if place else ""
+            raise ValueError(f"target{at} is {target[place]}, expected 0 <= target < {self.length}")
+        return np.asarray(np.where(ignored, -1, target.astype(np.int64)))
