@@ -33,12 +33,12 @@ import distributed
 import numpy as np
 import psutil
 import scipy.special
+from benchmarks.report import Table, markdown_table
+from benchmarks.screen import WIDTH_IN_A_FILE
 from dask.utils import format_bytes, parse_bytes
 
 import softmax_cy
 import softmax_cy.dask
-from benchmarks.report import Table, markdown_table
-from benchmarks.screen import WIDTH_IN_A_FILE
 
 ROWS = 64
 WORKERS = 2

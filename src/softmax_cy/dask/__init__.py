@@ -30,8 +30,8 @@ from typing import Any
 
 try:
     import dask.array as da
-except ImportError as error:
-    raise ImportError('softmax_cy.dask needs Dask: pip install "softmax_cy[dask]"') from error
+except ImportError:
+    raise ImportError('softmax_cy.dask needs Dask: pip install "softmax_cy[dask]"') from None
 
 from softmax_cy.dask._forward import compute_forward
 from softmax_cy.dask._losses import compute_loss

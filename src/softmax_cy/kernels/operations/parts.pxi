@@ -6,8 +6,8 @@
 # 2. Blocks begin where they begin in the whole slice. The elements of a block that the part holds only a piece of are
 #    kept as they are, fewer than a block at each end, until a merge completes the block. So the bits of the whole do
 #    not depend on the cuts.
-# 3. The state of a whole slice holds the joined sum too, so results of many parts do not join the blocks once more. Of a
-#    slice of one block it holds nothing else.
+# 3. The state of a whole slice holds the joined sum too, so results of many parts do not join the blocks once more. It
+#    holds nothing else of a slice of one block.
 # 4. Not exact: a header alone. The blocks begin where the part begins, and a merge joins two sums as it joins blocks.
 
 cdef struct StateHeader:
@@ -315,10 +315,12 @@ cdef void merge_states(const Part *part) noexcept nogil:
         part.second, header.offset, header.offset + layout.head, part.state + sizeof(StateHeader))
     blocks = find_blocks(part.state, &layout)
     for b in range(layout.blocks):
-        if copy_block(part.first, layout.first + b, blocks + b) or copy_block(part.second, layout.first + b, blocks + b):
-            continue
         start = (layout.first + b) * block_length()
-        merge_into_block(part, start, start + count_block(start, header.whole), blocks + b)
+        if not (
+            copy_block(part.first, layout.first + b, blocks + b)
+            or copy_block(part.second, layout.first + b, blocks + b)
+        ):
+            merge_into_block(part, start, start + count_block(start, header.whole), blocks + b)
     copy_kept_elements(part.first, header.stop - layout.tail, header.stop, find_tail(part.state, &layout))
     copy_kept_elements(part.second, header.stop - layout.tail, header.stop, find_tail(part.state, &layout))
     if is_whole(header):
