@@ -24,7 +24,7 @@ CTYPES: dict[str, Any] = {
     "void *": ctypes.c_void_p,
 }
 
-# The functions for states of parts of slices, which are no operations of the list: what they take, `real` being the type
+# The functions for states of parts of slices are no operations of the list. This is what they take. `real` is the type
 # of their numbers.
 OF_STATES = {
     "softmax_state_size": "ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t *",

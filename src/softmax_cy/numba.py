@@ -2,9 +2,9 @@
 
 Each function of `softmax_cy.ctypes_functions` but those for states of parts of slices is here under its name
 (``softmax_f32``, ``cross_entropy_and_grad_f64``, ...), with the arrays of its typed-memoryview form as arguments: two
-axes, rows first, one for what is a number a row, three for a Jacobian. They return a status, `softmax_cy.capi.Status`; anything but 0: nothing was written. A read-only
-array to write to is an error of the compiler, ``numba.errors.TypingError``; arrays that are constants of a compiled
-function are read-only, too.
+axes, rows first, one for what is a number a row, three for a Jacobian. They return a status, `softmax_cy.capi.Status`;
+anything but 0: nothing was written. A read-only array to write to is an error of the compiler,
+``numba.errors.TypingError``; arrays that are constants of a compiled function are read-only, too.
 
 >>> import numpy as np
 >>> from numba import njit
