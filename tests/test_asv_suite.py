@@ -487,7 +487,7 @@ def test_every_module_imports_where_asv_imports_it():
     modules = sorted(
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in (ROOT / "benchmarks").rglob("*.py")
-        if path.stem != "__main__"
+        if path.stem != "__main__" and path.parent.name != "chunks"  # a folder, no package: asv does not look there
     )
     script = "import sys, types\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in lacking)
     script += "build = sys.modules['softmax_cy'] = types.ModuleType('softmax_cy')\n"

@@ -19,6 +19,11 @@ cdef inline vsum add_term(vsum terms, Exponential e, vreal x, vreal top, TermSum
     return vsum_add(terms, e.value, e.power, e.small)
 
 
+cdef inline vreal load_term(vreal floor, TermSum which, const real *p) noexcept nogil:
+    """An element. Where there is one loop for all scales, -inf must be no factor of a product, which would be NaN."""
+    return v_max(floor, v_load(p)) if which == BELOW_TOP else v_load(p)
+
+
 cdef inline vsum expand_and_add(
     vsum terms, Reduced r, const real *x, Shifts shifts, vreal top, real *e, TermSum which
 ) noexcept nogil:
@@ -45,6 +50,7 @@ cdef inline vsum add_terms(
     cdef real *q = <real *> e
     cdef Shifts shifts = shifts_[0]
     cdef vreal top = v_set(top_), rest
+    cdef vreal floor = shifts.lowest if is_unscaled(&shifts) else v_set(-INFINITY)
     cdef vsum s = start_terms(which)
     cdef Reduced a, b, c, d
     cdef Exponential y
@@ -53,23 +59,23 @@ cdef inline vsum add_terms(
     if count >= 4 * LANES:
         # An exponential is one long chain of dependent operations. Four are under way at a time, each in two stages,
         # and the first stage of the next four fills the waits in the second of these.
-        a = reduce_argument(v_load(p), shifts, unscaled)
-        b = reduce_argument(v_load(p + LANES), shifts, unscaled)
-        c = reduce_argument(v_load(p + 2 * LANES), shifts, unscaled)
-        d = reduce_argument(v_load(p + 3 * LANES), shifts, unscaled)
+        a = reduce_argument(load_term(floor, which, p), shifts, unscaled)
+        b = reduce_argument(load_term(floor, which, p + LANES), shifts, unscaled)
+        c = reduce_argument(load_term(floor, which, p + 2 * LANES), shifts, unscaled)
+        d = reduce_argument(load_term(floor, which, p + 3 * LANES), shifts, unscaled)
         while i + 8 * LANES <= count:
             for k in range(4):
                 prefetch(<const real *> ahead.x + i + k * LANES)
                 if ahead.out != NULL:
                     prefetch_to_write(<real *> ahead.out + i + k * LANES)
             s = expand_and_add(s, a, p + i, shifts, top, q + i, which)
-            a = reduce_argument(v_load(p + i + 4 * LANES), shifts, unscaled)
+            a = reduce_argument(load_term(floor, which, p + i + 4 * LANES), shifts, unscaled)
             s = expand_and_add(s, b, p + i + LANES, shifts, top, q + i + LANES, which)
-            b = reduce_argument(v_load(p + i + 5 * LANES), shifts, unscaled)
+            b = reduce_argument(load_term(floor, which, p + i + 5 * LANES), shifts, unscaled)
             s = expand_and_add(s, c, p + i + 2 * LANES, shifts, top, q + i + 2 * LANES, which)
-            c = reduce_argument(v_load(p + i + 6 * LANES), shifts, unscaled)
+            c = reduce_argument(load_term(floor, which, p + i + 6 * LANES), shifts, unscaled)
             s = expand_and_add(s, d, p + i + 3 * LANES, shifts, top, q + i + 3 * LANES, which)
-            d = reduce_argument(v_load(p + i + 7 * LANES), shifts, unscaled)
+            d = reduce_argument(load_term(floor, which, p + i + 7 * LANES), shifts, unscaled)
             i += 4 * LANES
         s = expand_and_add(s, a, p + i, shifts, top, q + i, which)
         s = expand_and_add(s, b, p + i + LANES, shifts, top, q + i + LANES, which)
@@ -77,12 +83,12 @@ cdef inline vsum add_terms(
         s = expand_and_add(s, d, p + i + 3 * LANES, shifts, top, q + i + 3 * LANES, which)
         i += 4 * LANES
     while i + LANES <= count:
-        s = expand_and_add(s, reduce_argument(v_load(p + i), shifts, unscaled), p + i, shifts, top, q + i, which)
+        s = expand_and_add(s, reduce_argument(load_term(floor, which, p + i), shifts, unscaled), p + i, shifts, top, q + i, which)
         i += LANES
     if i < count:
         # base fills the rest: exp(base - base) has nothing that could overflow.
         rest = v_load_first(p + i, count - i, v_first(shifts.base))
-        y = mask_tail(expand(reduce_argument(rest, shifts, unscaled), shifts), count - i)
+        y = mask_tail(expand(reduce_argument(v_max(floor, rest) if which == BELOW_TOP else rest, shifts, unscaled), shifts), count - i)
         if which == EXPONENTIALS:
             v_store_first(q + i, y.value, count - i)
         s = add_term(s, y, rest, top, which)
