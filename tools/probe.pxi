@@ -5,16 +5,6 @@ from libc.math cimport exp, frexp, ldexp
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from softmax_cy.kernels.kinds cimport (
-    KIND_BFLOAT16,
-    KIND_FLOAT16,
-    KIND_FLOAT32,
-    KIND_SWAPPED,
-    integer_at,
-    kind_size,
-    swap_bytes,
-)
-
 include "vector/vector.pxi"
 include "formulas/exponential.pxi"
 

@@ -61,7 +61,6 @@ cdef inline totals find_group_others(
 
 
 cdef struct LogGroups:
-    char *scratch
     bint one_result
     GroupTerms terms
     totals overs
@@ -90,9 +89,9 @@ cdef inline void finish_log_in_group(
     if not (has_softmax(group.tops[i]) and is_number(over)):
         s = take_slice(slices, group.first + i)
         if groups.one_result:
-            logsumexp_slice(&s, groups.scratch)
+            logsumexp_slice(&s, groups.terms.scratch)
         else:
-            log_softmax_slice(&s, groups.scratch)
+            log_softmax_slice(&s, groups.terms.scratch)
     elif groups.one_result:
         write_result(product_plus_total(group.tops[i], scale, over), out, slices.out_elements.kind)
     else:
@@ -102,9 +101,8 @@ cdef inline void finish_log_in_group(
 
 cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexcept nogil:
     cdef LogGroups groups
-    groups.scratch = scratch
     groups.one_result = one_result
-    start_group_terms(&groups.terms, slices, NULL, False)
+    start_group_terms(&groups.terms, slices, scratch, False)
     walk_groups(slices, BLOCK_BYTES, LOG_SOFTMAX, add_up_log_group, finish_log_in_group, &groups)
 
 

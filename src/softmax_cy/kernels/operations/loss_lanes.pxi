@@ -54,7 +54,6 @@ cdef inline void finish_targets(
 
 cdef struct LossGroups:
     const CrossEntropySlices *all
-    char *scratch
     GroupTerms terms
     Targets targets
     totals overs
@@ -75,7 +74,7 @@ cdef inline void add_up_loss_group(
         index = read_index(all, group.first + i)
         set_target(targets, i, all, index, group.tops[i], group.x + i * logits.x_next, sizeof(real))
         if not targets.usual[i]:
-            cross_entropy_slice(all, logits, group.first + i, index, groups.scratch, thread_buffer(TILE_BUFFER))
+            cross_entropy_slice(all, logits, group.first + i, index, groups.terms.scratch, thread_buffer(TILE_BUFFER))
     # Sums of other slices are harmless, and so large that nobody looks for their others.
     add_group_terms(&groups.terms, logits, group, EXPONENTIALS, False, targets.usual)
     for i in range(group.count):
@@ -105,7 +104,7 @@ cdef inline void finish_loss_in_group(
         return
     if not is_number(totals_at(&groups.overs, i)):
         s = take_slice(logits, group.first + i)
-        deliver_everywhere(all, &s, NAN, loss, groups.scratch)
+        deliver_everywhere(all, &s, NAN, loss, groups.terms.scratch)
         return
     write_result(targets.loss[i], loss, all.loss_kind)
     if all.grad != NULL:
@@ -123,7 +122,6 @@ cdef void loss_groups(const CrossEntropySlices *all, const Slices *logits, char 
     cdef LossGroups groups
     cdef Py_ssize_t i
     groups.all = all
-    groups.scratch = scratch
     for i in range(LANES):
         set_target(&groups.targets, i, all, IGNORED, 0, NULL, 0)    # lanes without a slice
     # The gradient may be the logits, which find_group_others may have to read again. Without a gradient nobody reads

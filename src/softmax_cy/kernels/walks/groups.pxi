@@ -73,7 +73,7 @@ cdef inline void walk_groups(
 
 cdef struct GroupTerms:
     # What the second pass over a group leaves.
-    char *scratch
+    char *scratch               # of the kernel, also for slices that are done by themselves
     Py_ssize_t scratch_next     # from the exponentials of one slice to those of the next
     bint in_scratch             # where they are kept, if they are; else in the result
     vsum[MOST_LANES] of_slice
