@@ -31,9 +31,12 @@ $(VENV)/%-requirements: $(BIN)/python pyproject.toml
 	$(BIN)/python tools/requirements.py $* | $(BIN)/python -m pip install --quiet --requirement /dev/stdin
 	@touch $@
 
-demo: $(VENV)/installed $(VENV)/demo-requirements  ## the article's walk, then handwritten digits: two pictures and their checks
+demo: $(VENV)/installed $(VENV)/demo-requirements  ## the article's walk and handwritten digits, two pictures; then slices in parts: a file, processes, attention
 	$(BIN)/python examples/quickstart.py
 	$(BIN)/python examples/digits.py
+	$(BIN)/python examples/stream_file.py
+	$(BIN)/python examples/sharded_vocabulary.py
+	$(BIN)/python examples/attention_over_blocks.py
 
 dask-demo: $(VENV)/installed $(VENV)/dask-demo-requirements  ## arrays in chunks on a cluster that starts and stops itself: make dask-demo ARGS="--columns 400000" (minutes)
 	$(BIN)/python -m benchmarks.chunks.demo $(ARGS)

@@ -17,6 +17,7 @@ import operations
 from layouts import read_only, unaligned
 from operations import bits, parts, usual_arguments
 from wrong_arguments import ALL, OF_A_PAIR, WRONG
+from wrong_parts import SETUP, WRONG_CALLS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs/semantics.md"
@@ -992,6 +993,18 @@ def document():
         "Before anything is written to `out`. The inputs here are of shape (3, 4). An argument that a function does "
         "not have is a TypeError, as in all of Python.",
         *wrong_arguments_as_text(),
+        "",
+        "## Errors of states of parts",
+        "",
+        "Here the names stand for:",
+        "",
+        "```python",
+        *SETUP.splitlines(),
+        "```",
+        *table(
+            ["call", "raised", "message"],
+            [[f"`{cut(row.call)}`", row.exception.__name__, f"`{cut(row.message)}`"] for row in WRONG_CALLS],
+        ),
     ]
     return "\n".join(lines) + "\n"
 

@@ -3,7 +3,6 @@
 import copy
 import itertools
 import pickle
-import re
 import sys
 import warnings
 
@@ -28,6 +27,7 @@ from softmax_cy import (
     softmax,
     softmax_state,
 )
+from wrong_parts import NAMES, WRONG_CALLS
 
 every_variant = pytest.mark.usefixtures("variant")
 
@@ -548,150 +548,24 @@ def test_losses_of_inexact_states(dtype, rng):
 # ---- refusals ----------------------------------------------------------------------------------------------------
 
 
-def test_states_that_do_not_belong_together():
+@pytest.mark.parametrize("wrong", WRONG_CALLS, ids=lambda wrong: wrong.call)
+def test_wrong_calls(wrong):
+    with pytest.raises(wrong.exception) as caught:
+        eval(wrong.call, NAMES)
+    assert type(caught.value) is wrong.exception
+    assert str(caught.value) == wrong.message
+
+
+def test_no_order_of_the_arguments_makes_states_belong_together():
     x = np.zeros((3, 10))
     left = softmax_state(x[:, :4], length=10)
-    others = {
-        "dtype": softmax_state(x[:, 4:].astype(np.float32), offset=4),
-        "length": softmax_state(x[:, 4:], offset=4, length=11),
-        "scale": softmax_state(x[:, 4:], offset=4, scale=2),
-        "axis": softmax_state(x[:, 4:].T, 0, offset=4),
-        "shape": softmax_state(x[:2, 4:], offset=4),
-        "exact": softmax_state(x[:, 4:], offset=4, exact=False),
-    }
-    for what, other in others.items():
-        message = (
-            f"states of different {what} do not belong together: {getattr(left, what)} of {left!r} and "
-            f"{getattr(other, what)} of {other!r}"
-        )
-        for states in ((left, other), (other, left)):
-            with pytest.raises(ValueError, match=re.escape(message)):
-                merge_states(*states)
-    for start, what in ((5, "have a gap between them"), (3, "overlap"), (0, "overlap")):
-        other = softmax_state(x[:, start:], offset=start)
-        message = f"states of neighbours are needed, but these {what}: {left!r} and {other!r}"
-        for states in ((left, other), (other, left)):
-            with pytest.raises(ValueError, match=re.escape(message)):
-                merge_states(*states)
-    with pytest.raises(ValueError, match="these overlap"):
-        merge_states(left, left)
-    with pytest.raises(ValueError, match="there is no state to merge"):
-        merge_states()
-    with pytest.raises(TypeError, match="expected a SoftmaxState, got ndarray"):
-        merge_states(left, x)
+    for other in (softmax_state(x[:, 5:], offset=5), softmax_state(x[:, 3:], offset=3), softmax_state(x)):
+        with pytest.raises(ValueError, match="neighbours") as first:
+            merge_states(left, other)
+        with pytest.raises(ValueError, match="neighbours") as second:
+            merge_states(other, left)
+        assert str(first.value) == str(second.value)
     assert merge_states(left) == left
-
-
-X = np.zeros((3, 4))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"x": X.astype(complex)}, TypeError, "x has dtype complex128: expected"),
-        ({"x": np.ma.array(X)}, TypeError, "x is a masked array"),
-        ({"x": 1.0}, ValueError, "x has no axes: a part of a slice has one at least"),
-        ({"axis": 2}, np.exceptions.AxisError, "axis 2 is out of bounds"),
-        ({"axis": (0, 1)}, TypeError, r"axis must be an integer, got (0, 1)"),
-        ({"axis": None}, TypeError, "axis must be an integer, got None"),
-        ({"offset": 1.0}, TypeError, "offset must be an integer, got 1.0"),
-        ({"offset": -1}, ValueError, "the part holds elements -1 to 3 of slices of 3: they must lie within"),
-        (
-            {"offset": 7, "length": 10},
-            ValueError,
-            "the part holds elements 7 to 11 of slices of 10: they must lie with",
-        ),
-        ({"length": 3}, ValueError, "the part holds elements 0 to 4 of slices of 3: they must lie within"),
-        ({"length": -1}, ValueError, "the part holds elements 0 to 4 of slices of -1: they must lie within"),
-        ({"length": "4"}, TypeError, "length must be an integer, got '4'"),
-        ({"length": 2**62 + 1}, ValueError, "length is 4611686018427387905, expected 2**62 at most"),
-        ({"offset": 2**63 - 2}, ValueError, "length is 9223372036854775810, expected 2**62 at most"),
-        ({"offset": 2**70, "length": 5}, ValueError, "they must lie within"),
-        ({"scale": 0}, ValueError, "scale must be positive and finite, got 0"),
-        ({"scale": "2"}, TypeError, "scale must be a real number, got '2'"),
-        ({"where": np.zeros((3, 4))}, TypeError, "where has dtype float64, expected bool"),
-        ({"where": np.zeros((3, 5), bool)}, ValueError, "where has shape (3, 5), which does not broadcast to (3, 4)"),
-        ({"dtype": int}, TypeError, "dtype is int64: expected float16, bfloat16, float32 or float64"),
-    ],
-)
-def test_wrong_arguments_of_softmax_state(arguments, error, message):
-    arguments = {"x": X, **arguments}
-    with pytest.raises(error, match=re.escape(message)):
-        softmax_state(arguments.pop("x"), **arguments)
-
-
-WHOLE = softmax_state(X)
-PARTIAL = softmax_state(X, length=9)
-
-
-@pytest.mark.parametrize("method", ["finish", "finish_log"])
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"state": PARTIAL}, ValueError, f"merge the states of all parts first: this is {PARTIAL!r}"),
-        ({"x": X[:2]}, ValueError, "x has shape (2, 4), expected (3,) with one more axis at 1"),
-        ({"x": X[0]}, ValueError, "x has shape (4,), expected (3,) with one more axis at 1"),
-        ({"x": 1.0}, ValueError, "x has shape (), expected (3,) with one more axis at 1"),
-        ({"x": X.astype(complex)}, TypeError, "x has dtype complex128: expected"),
-        ({"offset": 1}, ValueError, "the part holds elements 1 to 5 of slices of 4: they must lie within"),
-        ({"offset": -1}, ValueError, "the part holds elements -1 to 3 of slices of 4: they must lie within"),
-        ({"offset": 2**64}, ValueError, "they must lie within"),
-        ({"offset": None}, TypeError, "offset must be an integer, got None"),
-        ({"where": np.zeros((3, 4))}, TypeError, "where has dtype float64, expected bool"),
-        ({"where": np.zeros((3, 5), bool)}, ValueError, "where has shape (3, 5), which does not broadcast"),
-        ({"out": X.tolist()}, TypeError, "out must be a numpy.ndarray, got list"),
-        ({"out": np.zeros((3, 4), np.float32)}, TypeError, "out has dtype float32, expected float64"),
-        ({"out": np.zeros((3, 5))}, ValueError, "out has shape (3, 5), expected (3, 4)"),
-        ({"out": np.broadcast_to(0.0, (3, 4))}, ValueError, "out is read-only"),
-    ],
-)
-def test_wrong_arguments_of_results(method, arguments, error, message):
-    arguments = {"state": WHOLE, "x": X, "offset": 0, **arguments}
-    with pytest.raises(error, match=re.escape(message)):
-        getattr(arguments.pop("state"), method)(**arguments)
-
-
-SCALED = softmax_state(X, scale=2)
-MASKED = softmax_state(X, where=X == 0)
-
-
-@pytest.mark.parametrize("method", ["cross_entropy", "cross_entropy_and_grad"])
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"state": PARTIAL}, ValueError, f"merge the states of all parts first: this is {PARTIAL!r}"),
-        ({"state": SCALED}, ValueError, f"a loss has no scale, but this is {SCALED!r}"),
-        ({"state": MASKED}, ValueError, f"a loss has no mask, but one was given for {MASKED!r}"),
-        ({"x": X[:2]}, ValueError, "x has shape (2, 4), expected (3,) with one more axis at 1"),
-        ({"offset": 1}, ValueError, "the part holds elements 1 to 5 of slices of 4: they must lie within"),
-        ({"offset": 0.0}, TypeError, "offset must be an integer, got 0.0"),
-        ({"target": [0, 1, 4]}, ValueError, "target[2] is 4, expected 0 <= target < 4"),
-        ({"target": [0, -1, 4]}, ValueError, "target[1] is -1, expected 0 <= target < 4"),
-        ({"target": np.array([0, 1, 2**63], np.uint64)}, ValueError, "target[2] is 9223372036854775808, expected 0 <="),
-        ({"target": [0, 1]}, ValueError, "target has shape (2,), expected (3,)"),
-        ({"target": [0.0, 1, 2]}, TypeError, "target has dtype float64, expected an integer type"),
-        ({"target": [True, True, False]}, TypeError, "target has dtype bool, expected an integer type"),
-        ({"target": np.ma.array([0, 1, 2])}, TypeError, "target is a masked array"),
-        ({"weight": np.ones(3)}, ValueError, "weight has shape (3,), expected (4,)"),
-        ({"weight": np.ones(4, complex)}, TypeError, "weight has dtype complex128: expected"),
-        ({"weight": np.ones(4, object)}, TypeError, "weight has dtype object: expected"),
-        ({"ignore_index": 1.0}, TypeError, "ignore_index must be an integer, got 1.0"),
-    ],
-)
-def test_wrong_arguments_of_losses(method, arguments, error, message):
-    arguments = {"state": WHOLE, "x": X, "target": [0, 1, 2], "offset": 0, **arguments}
-    with pytest.raises(error, match=re.escape(message)):
-        getattr(arguments.pop("state"), method)(**arguments)
-
-
-def test_wrong_arguments_of_the_rest():
-    with pytest.raises(TypeError, match="grad_scale must be a real number, got '2'"):
-        WHOLE.cross_entropy_and_grad(X, [0, 1, 2], 0, grad_scale="2")
-    with pytest.raises(ValueError, match="merge the states of all parts first"):
-        PARTIAL.logsumexp()
-    restore, (rows, description) = WHOLE.__reduce__()
-    with pytest.raises(ValueError, match="these bytes are no SoftmaxState of this version"):
-        restore(rows[:, 8:], description)
 
 
 class Changing:

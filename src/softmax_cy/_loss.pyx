@@ -462,15 +462,13 @@ def add_losses(losses, Py_ssize_t length, double factor, dtype):
 
     The losses are in C order and of the type of the computation. The slices have this length.
     """
-    cdef ndarray flat = np.ascontiguousarray(losses).reshape(-1)
+    cdef ndarray flat = np.ascontiguousarray(losses, None if losses.dtype == np.float32 else np.float64).reshape(-1)
     cdef ndarray result = np.empty((), dtype)
     cdef bint single = cnp.PyArray_TYPE(flat) == cnp.NPY_FLOAT
     cdef const char *data = cnp.PyArray_BYTES(flat)
     cdef Py_ssize_t size = cnp.PyArray_SIZE(flat), in_chunk = count_in_chunk(length), first = 0
     cdef Py_ssize_t itemsize = sizeof(float) if single else sizeof(double)
     cdef Sum total
-    if not single and cnp.PyArray_TYPE(flat) != cnp.NPY_DOUBLE:
-        raise TypeError(f"losses have dtype {flat.dtype}, expected float32 or float64")
     total.sum_ = total.lost = 0
     with nogil:
         while first < size:

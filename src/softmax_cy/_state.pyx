@@ -165,12 +165,23 @@ def softmax_state(x, axis=-1, *, offset=0, length=None, scale=1.0, where=None, d
 
     Notes
     -----
+    For a part P of a slice, the state holds what the sums of the whole are made of: for each block B of fixed borders
+
+    .. math:: m_B = \max_{i \in B} x_i, \qquad s_B = \sum_{i \in B} e^{x_i - m_B}
+
+    and the elements of blocks that P cuts. With ``exact=False`` it holds m and s of P alone, which is the state of
+    online softmax [1]_.
+
     A state holds 128 bytes a slice, 24 bytes for each block of 16 KB (4,096 float32 or 2,048 float64), and the elements
     of the blocks that are cut: fewer than a block at each end of the part. Cut at multiples of a block to avoid these.
 
     See Also
     --------
     merge_states
+
+    References
+    ----------
+    .. [1] M. Milakov, N. Gimelshein, "Online normalizer calculation for softmax", 2018, arXiv:1805.02867.
 
     Examples
     --------
@@ -242,7 +253,7 @@ def softmax_state(x, axis=-1, *, offset=0, length=None, scale=1.0, where=None, d
 
 
 def merge_states(*states):
-    """Merge states of neighbouring parts of the same slices into one.
+    r"""Merge states of neighbouring parts of the same slices into one.
 
     Parameters
     ----------
@@ -261,9 +272,33 @@ def merge_states(*states):
     ValueError
         If there is none, or two of them do not belong together. The message names both.
 
+    Notes
+    -----
+    Two sums with shifts m and n become one:
+
+    .. math:: s e^m + t e^n = \bigl(s e^{m - \max(m, n)} + t e^{n - \max(m, n)}\bigr) e^{\max(m, n)}
+
+    Exact states keep the sums of their blocks apart until the whole is known, so that the result does not depend on the
+    order of merges. States of ``exact=False`` are added at once, as in [1]_.
+
     See Also
     --------
     softmax_state
+
+    References
+    ----------
+    .. [1] M. Milakov, N. Gimelshein, "Online normalizer calculation for softmax", 2018, arXiv:1805.02867.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softmax_cy import logsumexp, merge_states, softmax_state
+    >>> x = np.linspace(-1, 1, 30_000)
+    >>> parts = [softmax_state(x[i : i + 10_000], offset=i, length=30_000) for i in (20_000, 0, 10_000)]
+    >>> merge_states(*parts)
+    <SoftmaxState of elements 0 to 30000 of 30000, shape (), axis 0, float64, scale 1>
+    >>> merge_states(*parts).logsumexp() == logsumexp(x)
+    np.True_
     """
     if not states:
         raise ValueError("there is no state to merge")
@@ -343,6 +378,18 @@ cdef class SoftmaxState:
         Whether the part is the whole.
     nbytes : int
         The size of the state.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> from softmax_cy import softmax, softmax_state
+    >>> state = softmax_state([1.0, 2.0, 3.0])
+    >>> state.is_complete
+    True
+    >>> pickle.loads(pickle.dumps(state)) == state
+    True
+    >>> state.finish([2.0, 3.0], offset=1)
+    array([0.24472847, 0.66524096])
     """
 
     cdef readonly Py_ssize_t offset, stop, length

@@ -19,9 +19,9 @@ cdef inline vsum add_term(vsum terms, Exponential e, vreal x, vreal top, TermSum
     return vsum_add(terms, e.value, e.power, e.small)
 
 
-cdef inline vreal load_term(vreal floor, TermSum which, const real *p) noexcept nogil:
-    """An element. Where there is one loop for all scales, -inf must be no factor of a product, which would be NaN."""
-    return v_max(floor, v_load(p)) if which == BELOW_TOP else v_load(p)
+cdef inline Reduced reduce_term(vreal x, vreal floor, Shifts shifts, TermSum which, bint unscaled) noexcept nogil:
+    """Begin an exponential. Below the top there is one loop for all scales: -inf must be no factor, or 0 gives NaN."""
+    return reduce_argument(v_max(floor, x) if which == BELOW_TOP else x, shifts, unscaled)
 
 
 cdef inline vsum expand_and_add(
@@ -59,23 +59,23 @@ cdef inline vsum add_terms(
     if count >= 4 * LANES:
         # An exponential is one long chain of dependent operations. Four are under way at a time, each in two stages,
         # and the first stage of the next four fills the waits in the second of these.
-        a = reduce_argument(load_term(floor, which, p), shifts, unscaled)
-        b = reduce_argument(load_term(floor, which, p + LANES), shifts, unscaled)
-        c = reduce_argument(load_term(floor, which, p + 2 * LANES), shifts, unscaled)
-        d = reduce_argument(load_term(floor, which, p + 3 * LANES), shifts, unscaled)
+        a = reduce_term(v_load(p), floor, shifts, which, unscaled)
+        b = reduce_term(v_load(p + LANES), floor, shifts, which, unscaled)
+        c = reduce_term(v_load(p + 2 * LANES), floor, shifts, which, unscaled)
+        d = reduce_term(v_load(p + 3 * LANES), floor, shifts, which, unscaled)
         while i + 8 * LANES <= count:
             for k in range(4):
                 prefetch(<const real *> ahead.x + i + k * LANES)
                 if ahead.out != NULL:
                     prefetch_to_write(<real *> ahead.out + i + k * LANES)
             s = expand_and_add(s, a, p + i, shifts, top, q + i, which)
-            a = reduce_argument(load_term(floor, which, p + i + 4 * LANES), shifts, unscaled)
+            a = reduce_term(v_load(p + i + 4 * LANES), floor, shifts, which, unscaled)
             s = expand_and_add(s, b, p + i + LANES, shifts, top, q + i + LANES, which)
-            b = reduce_argument(load_term(floor, which, p + i + 5 * LANES), shifts, unscaled)
+            b = reduce_term(v_load(p + i + 5 * LANES), floor, shifts, which, unscaled)
             s = expand_and_add(s, c, p + i + 2 * LANES, shifts, top, q + i + 2 * LANES, which)
-            c = reduce_argument(load_term(floor, which, p + i + 6 * LANES), shifts, unscaled)
+            c = reduce_term(v_load(p + i + 6 * LANES), floor, shifts, which, unscaled)
             s = expand_and_add(s, d, p + i + 3 * LANES, shifts, top, q + i + 3 * LANES, which)
-            d = reduce_argument(load_term(floor, which, p + i + 7 * LANES), shifts, unscaled)
+            d = reduce_term(v_load(p + i + 7 * LANES), floor, shifts, which, unscaled)
             i += 4 * LANES
         s = expand_and_add(s, a, p + i, shifts, top, q + i, which)
         s = expand_and_add(s, b, p + i + LANES, shifts, top, q + i + LANES, which)
@@ -83,12 +83,13 @@ cdef inline vsum add_terms(
         s = expand_and_add(s, d, p + i + 3 * LANES, shifts, top, q + i + 3 * LANES, which)
         i += 4 * LANES
     while i + LANES <= count:
-        s = expand_and_add(s, reduce_argument(load_term(floor, which, p + i), shifts, unscaled), p + i, shifts, top, q + i, which)
+        a = reduce_term(v_load(p + i), floor, shifts, which, unscaled)
+        s = expand_and_add(s, a, p + i, shifts, top, q + i, which)
         i += LANES
     if i < count:
         # base fills the rest: exp(base - base) has nothing that could overflow.
         rest = v_load_first(p + i, count - i, v_first(shifts.base))
-        y = mask_tail(expand(reduce_argument(v_max(floor, rest) if which == BELOW_TOP else rest, shifts, unscaled), shifts), count - i)
+        y = mask_tail(expand(reduce_term(rest, floor, shifts, which, unscaled), shifts), count - i)
         if which == EXPONENTIALS:
             v_store_first(q + i, y.value, count - i)
         s = add_term(s, y, rest, top, which)
