@@ -180,7 +180,7 @@ cdef inline void cross_entropy_panel(
     cdef Constants c
     find_columns_max(panel, 1, True, &c)
     c.shifts = find_shifts(c.top, 1)
-    sums = keep_whole_column(panel, 0, &c)
+    sums = sum_column_terms(panel, 0, True, c, EXPONENTIALS, False)
     others = find_others_beside(panel, 0, &c, &sums)
     overs = totals_log1p(&others)
     c.r = totals_reciprocals(&sums)
