@@ -20,7 +20,7 @@ from _demo import Checks
 from softmax_cy import cross_entropy_and_grad, merge_states, softmax_state
 
 TOKENS, FEATURES, CLASSES = 64, 32, 50_257
-# Borders may lie anywhere, and parts may differ. At multiples of 4,096 float32 a state is smallest: it keeps no elements.
+# Borders may lie anywhere, and parts may differ. A state is smallest between multiples of 4,096: it keeps no elements.
 BORDERS = (0, 12_288, 24_576, 36_864, CLASSES)
 
 
