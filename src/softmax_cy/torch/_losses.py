@@ -1,0 +1,143 @@
+"""cross_entropy: one kernel where only the logits need a derivative, else log_softmax and what follows from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softmax_cy.torch import _builtin, _kernels
+from softmax_cy.torch._primitives import log_softmax
+from softmax_cy.torch._routes import Route, choose_route
+
+
+def find_class_dim(x: Tensor) -> int:
+    """Return the dimension of the classes: 1, or 0 of one slice."""
+    return 0 if x.dim() == 1 else 1
+
+
+def compute_loss(
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+    where: Tensor | None,
+    scale: float,
+) -> Tensor:
+    """Compute the loss by the route that fits."""
+    other = target if target.is_floating_point() else weight
+    route = choose_route(x, other)
+    options = (weight, ignore_index, label_smoothing, reduction)
+    plain = where is None and scale == 1
+    if plain and route is Route.BUILTIN:
+        return _builtin.torch_cross_entropy(
+            x,
+            target,
+            weight,
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+            reduction=reduction,
+        )
+    if plain and route is Route.KERNEL:
+        return call_kernel(_kernels.cross_entropy, x, target, *options)
+    if plain and route is Route.FUNCTION and not needs_derivative(target) and not needs_derivative(weight):
+        return CrossEntropy.apply(x, target, *options)
+    return compose_loss(x, target, *options, where, scale)
+
+
+def needs_derivative(tensor: Tensor | None) -> bool:
+    """Say whether autograd wants a gradient in an argument."""
+    return tensor is not None and tensor.requires_grad
+
+
+def call_kernel(kernel: Any, *arguments: Any) -> Any:
+    """Call a kernel. An index out of range is an IndexError in torch."""
+    try:
+        return kernel(*arguments)
+    except ValueError as error:
+        if "expected 0 <= target <" in str(error):
+            raise IndexError(str(error)) from None
+        raise
+
+
+class CrossEntropy(torch.autograd.Function):
+    """Loss and gradient in the logits, in one call of the kernel."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, target: Tensor, weight: Tensor | None, *options: Any) -> Tensor:
+        loss, grad = call_kernel(_kernels.cross_entropy_and_grad, x, target, weight, *options)
+        ctx.save_for_backward(x, target, weight, grad)
+        ctx.options = options
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, grad_of_loss: Tensor) -> Any:
+        x, target, weight, grad = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # The result must have a derivative of its own.
+            loss = compose_loss(x, target, weight, *ctx.options, None, 1.0)
+            (grad,) = torch.autograd.grad(loss, x, grad_of_loss, create_graph=True)
+        elif grad_of_loss.dim():
+            grad = grad * grad_of_loss.unsqueeze(find_class_dim(x))
+        elif not is_one(grad_of_loss):
+            grad = grad * grad_of_loss
+        return grad, None, None, None, None, None
+
+
+def is_one(grad_of_loss: Tensor) -> bool:
+    """Say whether a loss is what backward began with. This saves a pass over the gradient. A batch has no one value."""
+    try:
+        return grad_of_loss.item() == 1
+    except RuntimeError:
+        return False
+
+
+def compose_loss(
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+    where: Tensor | None,
+    scale: float,
+) -> Tensor:
+    """Compute the loss from log_softmax, by operators that every transform knows."""
+    dim = find_class_dim(x)
+    log_y = log_softmax.call(x, where, [dim], scale)
+    if target.is_floating_point():
+        return compose_loss_of_probabilities(log_y, target, weight, label_smoothing, reduction, dim)
+    loss = torch.nn.functional.nll_loss(log_y, target, weight, ignore_index=ignore_index, reduction=reduction)
+    if not label_smoothing:
+        return loss
+    n = x.shape[dim]
+    counted = target != ignore_index
+    smooth = weigh(_builtin.mask_result(log_y, where), weight, dim).sum(dim)
+    smooth = torch.where(counted, -smooth, 0)
+    if reduction != "none":
+        smooth = smooth.sum()
+    if reduction == "mean":
+        smooth = smooth / (counted.sum() if weight is None else weight[torch.where(counted, target, 0)][counted].sum())
+    return (1 - label_smoothing) * loss + label_smoothing / n * smooth
+
+
+def weigh(terms: Tensor, weight: Tensor | None, dim: int) -> Tensor:
+    """Multiply by the weights of the classes."""
+    return terms if weight is None else terms * weight.reshape(-1, *[1] * (terms.dim() - dim - 1))
+
+
+def compose_loss_of_probabilities(
+    log_y: Tensor, target: Tensor, weight: Tensor | None, label_smoothing: float, reduction: str, dim: int
+) -> Tensor:
+    """Compute the loss for probabilities. Nothing is lost where an impossible class has none."""
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / log_y.shape[dim]
+    log_y = log_y.masked_fill(torch.isneginf(log_y) & (target == 0), 0)
+    loss = -weigh(log_y * target, weight, dim).sum(dim)
+    if reduction == "none":
+        return loss
+    total = loss.sum()
+    return total / loss.numel() if reduction == "mean" else total

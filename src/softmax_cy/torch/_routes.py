@@ -1,0 +1,68 @@
+"""Which way a call goes. It is decided here, and nowhere else.
+
+==========  ==========================================================================================================
+route       when, and what is called
+==========  ==========================================================================================================
+BUILTIN     The kernels do not know the tensor, or torch.compile traces torch.func: torch's own operators.
+OPERATOR    Something traces, or records what is called: torch.compile, torch.export, make_fx, fake tensors, subclasses
+            of Tensor. A registered operator, with a fake implementation and formulas for autograd.
+TRANSFORM   torch.func, or forward-mode differentiation: an autograd.Function with rules for vmap and jvp.
+FUNCTION    autograd will need a derivative: an autograd.Function without these rules, the fastest way to have one.
+KERNEL      None of these: the kernel.
+==========  ==========================================================================================================
+"""
+
+from __future__ import annotations
+
+import enum
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import Parameter
+
+from softmax_cy.torch._kernels import DTYPES
+
+# What torch itself asks before it calls an autograd.Function; each takes less than a tenth of a microsecond.
+transforms_are_active = torch._C._are_functorch_transforms_active
+count_dispatch_modes = torch._C._len_torch_dispatch_stack
+find_tracing_state = torch._C._get_tracing_state
+
+PLAIN = (Tensor, Parameter)
+
+
+class Route(enum.Enum):
+    """A way to compute, as the table above says."""
+
+    BUILTIN = enum.auto()
+    OPERATOR = enum.auto()
+    TRANSFORM = enum.auto()
+    FUNCTION = enum.auto()
+    KERNEL = enum.auto()
+
+
+def is_known(x: Tensor) -> bool:
+    """Say whether the kernels could read the elements of a tensor."""
+    return x.is_cpu and x.dtype in DTYPES and x.layout is torch.strided
+
+
+def choose_route(x: Tensor, other: Tensor | None = None) -> Route:
+    """Choose a way for the logits x, and a second input that may need a derivative."""
+    if not is_known(x):
+        return Route.BUILTIN
+    if torch.compiler.is_compiling():
+        if transforms_are_active() or forward_ad._current_level >= 0:
+            return Route.BUILTIN
+        return Route.OPERATOR
+    if transforms_are_active() or forward_ad._current_level >= 0:
+        return Route.TRANSFORM
+    if count_dispatch_modes() or type(x) not in PLAIN or find_tracing_state() is not None:
+        return Route.OPERATOR
+    if torch.is_grad_enabled() and (x.requires_grad or (other is not None and other.requires_grad)):
+        return Route.FUNCTION
+    return Route.KERNEL
+
+
+def runs_on_memory(x: Tensor) -> bool:
+    """Say whether a kernel may run inside of an autograd.Function, where an operator is needed otherwise."""
+    return not (count_dispatch_modes() or type(x) not in PLAIN or find_tracing_state() is not None)
