@@ -8,8 +8,10 @@ import doctest
 import io
 import itertools
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -23,6 +25,7 @@ from softmax_cy.torch import _builtin, _kernels, _primitives, _routes
 from softmax_cy.torch._routes import Route, choose_route
 
 functional = torch.nn.functional
+GUIDE = Path(__file__).parents[1] / "docs/torch.md"
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
 OVER_A_DIM = ("softmax", "log_softmax", "logsumexp")
@@ -300,6 +303,27 @@ def test_docstrings_run(name):
 
 def test_the_docstring_of_the_module_runs():
     assert doctest.testmod(ours).failed == 0
+
+
+def test_the_examples_of_the_guide_run():
+    assert doctest.testfile(str(GUIDE), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
+
+
+def test_the_table_of_digits_in_the_guide_is_true():
+    """Each expression gives what the table says, with torch's functions and with ours."""
+    table = GUIDE.read_text().split("| | torch | softmax_cy.torch |")[1].split("\n\n")[0]
+    rows = re.findall(r"`(.*)` \| ([^|:]*)[^|]*\| ([^|]*) \|", table)
+    assert len(rows) == 4
+    for code, theirs, of_ours in rows:
+        *statements, value = code.split("; ")
+        for functions, expected in ((functional, theirs), (ours, of_ours)):
+            names = {name: getattr(functions, name) for name in ("softmax", "log_softmax", "cross_entropy")}
+            names["torch"] = torch
+            for statement in statements:
+                exec(statement, names)
+            found = eval(value, names)
+            shown = f"{found.item():.5g}" if isinstance(found, torch.Tensor) else str(found)
+            assert shown == expected.strip(), code
 
 
 # ---- routes and threads ------------------------------------------------------------------------------------------
