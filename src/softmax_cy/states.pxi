@@ -7,21 +7,11 @@
 #    and addresses can be computed from it. That the memory behind it is as long as it says is left to the caller.
 # 3. All bytes of a state are written, padding too: equal states are equal bytes, and no old memory leaves the process.
 
-from softmax_cy.kernels.table cimport KernelTable, Part, PartKernel
+from softmax_cy.kernels.table cimport KernelTable, Part, PartKernel, StateHeader
 
 
 cdef enum:
     STATE_ALIGNMENT = 8     # bytes
-
-
-cdef struct StateHead:
-    # How a StateHeader of the kernels begins.
-    int64_t bits
-    int64_t exact
-    int64_t offset
-    int64_t stop
-    int64_t whole
-    double scale
 
 
 # ---- checks ------------------------------------------------------------------------------------------------------
@@ -49,7 +39,7 @@ cdef inline int check_room(const void *state) noexcept nogil:
 
 cdef inline int check_state(const void *state, Py_ssize_t size) noexcept nogil:
     """Checks that this is a state, and one of elements of this size."""
-    cdef const StateHead *head = <const StateHead *> state
+    cdef const StateHeader *head = <const StateHeader *> state
     cdef int status = check_room(state)
     if status != SOFTMAX_CY_OK:
         return status
@@ -63,7 +53,7 @@ cdef inline int check_state(const void *state, Py_ssize_t size) noexcept nogil:
 
 cdef inline int check_complete(const void *state, Py_ssize_t size) noexcept nogil:
     """Checks that this is the state of a whole slice."""
-    cdef const StateHead *head = <const StateHead *> state
+    cdef const StateHeader *head = <const StateHeader *> state
     cdef int status = check_state(state, size)
     if status == SOFTMAX_CY_OK and (head.offset != 0 or head.stop != head.whole):
         return SOFTMAX_CY_BAD_STATE
@@ -72,7 +62,7 @@ cdef inline int check_complete(const void *state, Py_ssize_t size) noexcept nogi
 
 # ---- operands ----------------------------------------------------------------------------------------------------
 
-cdef inline Operand make_bytes(const KernelTable *kernels, const void *state, const StateHead *head) noexcept nogil:
+cdef inline Operand make_bytes(const KernelTable *kernels, const void *state, const StateHeader *head) noexcept nogil:
     """Makes an operand of the bytes of a state with this header."""
     cdef Py_ssize_t size
     kernels.state_size(head.exact, head.offset, head.stop, head.whole, &size)
@@ -112,7 +102,7 @@ cdef inline int call_state_kernel(
 ) noexcept nogil:
     """Writes the state of a part."""
     cdef Py_ssize_t count = x.counts[0]
-    cdef StateHead head
+    cdef StateHeader head
     cdef Elements x_elements
     cdef Operand state
     cdef Part part
@@ -150,9 +140,9 @@ cdef inline int merge_two_states(
     const KernelTable *kernels, const void *first, const void *second, void *out, Py_ssize_t size
 ) noexcept nogil:
     """Writes the state of two neighbours together."""
-    cdef const StateHead *a = <const StateHead *> first
-    cdef const StateHead *b = <const StateHead *> second
-    cdef StateHead head
+    cdef const StateHeader *a = <const StateHeader *> first
+    cdef const StateHeader *b = <const StateHeader *> second
+    cdef StateHeader head
     cdef Operand first_bytes, second_bytes, merged
     cdef Part part
     cdef int status = check_state(first, size)
@@ -190,7 +180,7 @@ cdef inline int find_logsumexp_of_state(
     const KernelTable *kernels, const void *state, Operand out, Py_ssize_t size
 ) noexcept nogil:
     """Writes one number, from the state of a whole slice."""
-    cdef const StateHead *head = <const StateHead *> state
+    cdef const StateHeader *head = <const StateHeader *> state
     cdef Operand bytes_
     cdef Elements out_elements
     cdef Part part
@@ -220,7 +210,7 @@ cdef inline int call_part_kernel(
     Py_ssize_t size
 ) noexcept nogil:
     """Writes a result of the shape of a part, from the part and the state of the whole slice."""
-    cdef const StateHead *head = <const StateHead *> state
+    cdef const StateHeader *head = <const StateHeader *> state
     cdef Py_ssize_t count = x.counts[0]
     cdef Operand bytes_
     cdef Elements x_elements, out_elements

@@ -39,6 +39,7 @@ from softmax_cy.kernels.table cimport (
     Pass,
     Slices,
     SlicesKernel,
+    StateHeader,
 )
 
 include "vector/vector.pxi"

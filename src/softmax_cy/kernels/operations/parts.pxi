@@ -1,33 +1,14 @@
 # The state of a part of a slice, how neighbours are merged, and results of a part once the whole is known.
 #
 # Design:
-# 1. A state is one stretch of memory that knows what it is of: a header, and what the blocks of the part leave behind
-#    (formulas/joined.pxi). Whoever holds it may copy it, send it or write it to a file.
+# 1. A state is one stretch of memory that knows what it is of: a header (table.pxd), and what the blocks of the part
+#    leave behind (formulas/joined.pxi). Whoever holds it may copy it, send it or write it to a file.
 # 2. Blocks begin where they begin in the whole slice. The elements of a block that the part holds only a piece of are
 #    kept as they are, fewer than a block at each end, until a merge completes the block. So the bits of the whole do
 #    not depend on the cuts.
 # 3. The state of a whole slice holds the joined sum too, so results of many parts do not join the blocks once more. It
 #    holds nothing else of a slice of one block.
 # 4. Not exact: a header alone. The blocks begin where the part begins, and a merge joins two sums as it joins blocks.
-
-cdef struct StateHeader:
-    int64_t bits            # of a real
-    int64_t exact
-    int64_t offset          # of the part
-    int64_t stop            # its end
-    int64_t whole           # the length of the slice
-    double scale
-    double any_kept         # by the mask
-    double top              # of the whole slice, as all that follows; not exact: of the part
-    double joined_hi        # the sum of all exponentials but one of the largest, in their unit
-    double joined_lo
-    double all_hi           # LogSum
-    double all_lo
-    double others_hi
-    double others_lo
-    double over_hi
-    double over_lo
-
 
 cdef struct StateBlock:
     double top
