@@ -32,16 +32,16 @@ def mask_result(y: Tensor, where: Tensor | None) -> Tensor:
 
 
 def softmax(x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float) -> Tensor:
-    """Compute softmax(scale * x) along a dimension."""
+    """Return the softmax of scaled logits along a dimension."""
     return mask_result(torch_softmax(prepare(x, where, scale), dims[0]), where)
 
 
 def log_softmax(x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float) -> Tensor:
-    """Compute log_softmax(scale * x) along a dimension."""
+    """Return the logarithm of softmax along a dimension."""
     y = torch_log_softmax(prepare(x, where, scale), dims[0])
     return y if where is None else torch.where(where, y, -torch.inf)
 
 
 def logsumexp(x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float, keepdim: bool) -> Tensor:
-    """Compute logsumexp(scale * x) over dims."""
+    """Return the logarithm of the sum of exponentials over dims."""
     return torch_logsumexp(prepare(x, where, scale), list(dims), keepdim)

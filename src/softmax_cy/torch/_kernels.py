@@ -60,7 +60,7 @@ def reduced_shape(shape: Sequence[int], dims: Sequence[int], keepdim: bool) -> l
 
 
 def softmax(x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float) -> Tensor:
-    """Compute softmax(scale * x) along all of dims together."""
+    """Return the softmax of scaled logits along all of dims together."""
     out = torch.empty_like(x)
     softmax_cy.softmax(
         view_as_array(x),
@@ -74,7 +74,7 @@ def softmax(x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float) 
 
 
 def log_softmax(x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float) -> Tensor:
-    """Compute log_softmax(scale * x) along all of dims together."""
+    """Return the logarithm of softmax along all of dims together."""
     out = torch.empty_like(x)
     softmax_cy.log_softmax(
         view_as_array(x),
@@ -88,7 +88,7 @@ def log_softmax(x: Tensor, where: Tensor | None, dims: Sequence[int], scale: flo
 
 
 def logsumexp(x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float, keepdim: bool) -> Tensor:
-    """Compute logsumexp(scale * x) over dims."""
+    """Return the logarithm of the sum of exponentials over dims."""
     out = x.new_empty(reduced_shape(x.shape, dims, keepdim))
     softmax_cy.logsumexp(
         view_as_array(x),

@@ -28,6 +28,8 @@ def compute_loss(
     scale: float,
 ) -> Tensor:
     """Compute the loss by the route that fits."""
+    if x.is_cpu and torch.is_autocast_enabled("cpu"):
+        x, target, weight = (raise_precision(tensor) for tensor in (x, target, weight))
     other = target if target.is_floating_point() else weight
     route = choose_route(x, other)
     options = (weight, ignore_index, label_smoothing, reduction)
@@ -46,6 +48,11 @@ def compute_loss(
     if plain and route is Route.FUNCTION and not needs_derivative(target) and not needs_derivative(weight):
         return CrossEntropy.apply(x, target, *options)
     return compose_loss(x, target, *options, where, scale)
+
+
+def raise_precision(tensor: Tensor | None) -> Tensor | None:
+    """Convert 16 bits to 32, as autocast does for torch's loss and for no other function here."""
+    return tensor.float() if tensor is not None and tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def needs_derivative(tensor: Tensor | None) -> bool:
@@ -120,7 +127,8 @@ def compose_loss(
     if reduction != "none":
         smooth = smooth.sum()
     if reduction == "mean":
-        smooth = smooth / (counted.sum() if weight is None else weight[torch.where(counted, target, 0)][counted].sum())
+        weights = 1 if weight is None else weight[torch.where(counted, target, 0)]
+        smooth = smooth / torch.where(counted, weights, 0).sum()
     return (1 - label_smoothing) * loss + label_smoothing / n * smooth
 
 

@@ -73,7 +73,7 @@ def find_modules(model: torch.nn.Module) -> Iterator[types.ModuleType]:
             yield sys.modules[name]
 
 
-class patch:  # noqa: N801  # used as a function
+class patch:  # a small letter: it is used as a function
     """Replace torch's softmax, log_softmax, logsumexp and cross_entropy while a `with` block runs.
 
     Parameters
@@ -115,7 +115,7 @@ class patch:  # noqa: N801  # used as a function
                 self.owners += [module for module in find_modules(target) if module not in self.owners]
         else:
             raise TypeError(f"target must be a torch.nn.Module or a module, got {type(target).__name__}")
-        self.originals: list[tuple[Any, str, Any]] = []
+        self.originals: list[tuple[Any, str, Any]] = []  # owner, name, and None for what a class had inherited
 
     @property
     def replaced(self) -> list[str]:
@@ -129,14 +129,17 @@ class patch:  # noqa: N801  # used as a function
             for name in sorted(dir(owner)):
                 original = getattr(owner, name, None)
                 if is_function(original) and original in REPLACEMENTS:
-                    self.originals.append((owner, name, original))
+                    self.originals.append((owner, name, vars(owner).get(name)))
                     setattr(owner, name, REPLACEMENTS[original])
         return self
 
     def __exit__(self, *_: object) -> None:
         while self.originals:
             owner, name, original = self.originals.pop()
-            setattr(owner, name, original)
+            if original is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, original)
 
     def __repr__(self) -> str:
         return f"<patch of {', '.join(self.replaced) or 'nothing'}>"

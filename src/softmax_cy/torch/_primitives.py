@@ -111,51 +111,40 @@ def is_batched(tensor: Tensor) -> bool:
     return bool(torch._C._dispatch_keys(tensor).has(torch._C._dispatch_key_parse("Batched")))
 
 
+def make_class(name: str, **methods: Callable[..., Any]) -> Any:
+    """Make an autograd.Function. Its name, by which a tensor prints its grad_fn, must be there from the beginning."""
+    return type(name, (torch.autograd.Function,), {key: staticmethod(method) for key, method in methods.items()})
+
+
 def make_function(primitive: Primitive) -> Any:
     """Make the autograd.Function of the fastest way."""
 
-    class OfPrimitive(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *inputs: Any) -> Tensor:
-            output = primitive.run_on_memory(*inputs)
-            primitive.save_from(ctx, inputs, output)
-            return output
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        output = primitive.run_on_memory(*inputs)
+        primitive.save_from(ctx, inputs, output)
+        return output
 
-        @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> Any:
-            return primitive.differentiate(ctx, grad)
-
-    OfPrimitive.__name__ = f"{primitive.name}_function"
-    return OfPrimitive
+    return make_class(type(primitive).__name__, forward=forward, backward=primitive.differentiate)
 
 
 def make_transform(primitive: Primitive) -> Any:
     """Make the autograd.Function that knows vmap and forward mode."""
 
-    class OfPrimitive(torch.autograd.Function):
-        @staticmethod
-        def forward(*inputs: Any) -> Tensor:
-            return primitive.run(*inputs)
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        primitive.save_from(ctx, inputs, output)
+        ctx.save_for_forward(*primitive.choose_saved(inputs, output)[0])
 
-        @staticmethod
-        def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-            primitive.save_from(ctx, inputs, output)
-            ctx.save_for_forward(*primitive.choose_saved(inputs, output)[0])
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Tensor, int]:
+        return primitive.take_batch(in_dims, *inputs), 0
 
-        @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> Any:
-            return primitive.differentiate(ctx, grad)
-
-        @staticmethod
-        def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
-            return primitive.push_forward(ctx, *tangents)
-
-        @staticmethod
-        def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Tensor, int]:
-            return primitive.take_batch(in_dims, *inputs), 0
-
-    OfPrimitive.__name__ = f"{primitive.name}_transform"
-    return OfPrimitive
+    return make_class(
+        f"{type(primitive).__name__}Transform",
+        forward=primitive.run,
+        setup_context=setup_context,
+        backward=primitive.differentiate,
+        jvp=primitive.push_forward,
+        vmap=vmap,
+    )
 
 
 def move_batch(tensor: Tensor | None, place: int | None, rank: int) -> Tensor | None:
