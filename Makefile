@@ -31,9 +31,10 @@ $(VENV)/%-requirements: $(BIN)/python pyproject.toml
 	$(BIN)/python tools/requirements.py $* | $(BIN)/python -m pip install --quiet --requirement /dev/stdin
 	@touch $@
 
-demo: $(VENV)/installed $(VENV)/demo-requirements  ## the article's walk and handwritten digits, two pictures; then slices in parts: a file, processes, attention
+demo: $(VENV)/installed $(VENV)/demo-requirements  ## the article's walk and handwritten digits, two pictures; a network of torch; then slices in parts: a file, processes, attention
 	$(BIN)/python examples/quickstart.py
 	$(BIN)/python examples/digits.py
+	$(BIN)/python examples/torch_classifier.py
 	$(BIN)/python examples/stream_file.py
 	$(BIN)/python examples/sharded_vocabulary.py
 	$(BIN)/python examples/attention_over_blocks.py
@@ -100,6 +101,9 @@ guard: $(VENV)/installed $(VENV)/test-requirements  ## no access out of bounds: 
 race: $(VENV)/installed $(VENV)/race-requirements  ## beside torch, oneDNN, ONNX Runtime, JAX, SciPy, NumPy: make race ARGS="--select softmax"
 	$(BIN)/python -m benchmarks.race $(ARGS)
 
+race-torch: $(VENV)/installed $(VENV)/race-requirements  ## softmax_cy.torch beside torch, eager and compiled, with derivatives (minutes): make race-torch ARGS=--eager
+	$(BIN)/python -m benchmarks.torch_race $(ARGS)
+
 race-busy: $(VENV)/installed $(VENV)/race-requirements  ## several threads beside processes that compute, and beside nothing (minutes)
 	$(BIN)/python -m benchmarks.busy $(ARGS)
 
@@ -157,4 +161,4 @@ charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and tables of as
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts clean
+.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts clean

@@ -602,6 +602,6 @@ def available(names: Sequence[str]) -> tuple[list[Peer], dict[str, str]]:
     return peers, missing
 
 
-def environment_is_set() -> bool:
+def environment_is_set(environment: dict[str, str] = ENVIRONMENT) -> bool:
     """Whether this process was started with what the peers need."""
-    return all(os.environ.get(name) == value for name, value in ENVIRONMENT.items())
+    return all(os.environ.get(name) == value for name, value in environment.items())

@@ -145,11 +145,11 @@ def cells(row: list[str], table: Table) -> list[str]:
     return [f"**{cell}**" if cell else cell for cell in row]
 
 
-def markdown(tables: Sequence[Table], machine: dict[str, str], remarks: Sequence[str]) -> str:
-    """Write the machine first, then the remarks, then all tables."""
+def markdown(tables: Sequence[Table], machine: dict[str, str], remarks: Sequence[str], legend: str = LEGEND) -> str:
+    """Write the machine first, then the remarks and the legend, then all tables."""
     top = [f"- {name}: {text}" for name, text in machine.items()]
     top += [f"- {remark}" for remark in remarks]
-    top += ["", LEGEND, ""]
+    top += ["", legend, ""]
     return "\n".join(top) + "\n" + "\n".join(markdown_table(table) for table in tables)
 
 

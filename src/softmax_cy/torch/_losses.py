@@ -30,7 +30,7 @@ def compute_loss(
     """Compute the loss by the route that fits."""
     if x.is_cpu and torch.is_autocast_enabled("cpu"):
         x, target, weight = (raise_precision(tensor) for tensor in (x, target, weight))
-    other = target if target.is_floating_point() else weight
+    other = target if target.is_floating_point() and not needs_derivative(weight) else weight
     route = choose_route(x, other)
     options = (weight, ignore_index, label_smoothing, reduction)
     plain = where is None and scale == 1

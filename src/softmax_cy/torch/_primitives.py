@@ -44,7 +44,9 @@ class Primitive:
 
     def call(self, *inputs: Any) -> Tensor:
         """Compute by the route that fits."""
-        second = inputs[1] if isinstance(inputs[1], Tensor) and inputs[1].is_floating_point() else None
+        second = inputs[1]
+        if second is not None and not second.is_floating_point():
+            second = None
         match choose_route(inputs[0], second):
             case Route.KERNEL:
                 return self.run_on_memory(*inputs)
