@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from softmax_cy.torch import _builtin, _kernels
-from softmax_cy.torch._routes import Route, choose_route, runs_on_memory
+from softmax_cy.torch._routes import Route, choose_route, runs_on_memory, transforms_are_active
 
 LIBRARY = torch.library.Library("softmax_cy", "DEF")
 TAGS = (torch.Tag.pt2_compliant_tag,)
@@ -256,7 +256,7 @@ class LogSumExp(Primitive):
         if not keepdim:
             for d in sorted(dims):
                 grad = grad.unsqueeze(d)
-        return grad * self.find_slope(ctx), None, None, None, None
+        return multiply_slope(self.find_slope(ctx), grad), None, None, None, None
 
     def push_forward(self, ctx: Any, *tangents: Tensor | None) -> Tensor:
         dims, _, keepdim = ctx.options
@@ -265,6 +265,17 @@ class LogSumExp(Primitive):
     def take_batch(self, in_dims: Any, *inputs: Any) -> Tensor:
         x, where, dims, scale, keepdim = inputs
         return self.call(*move_logits(in_dims, x, where), shift_dims(dims), scale, keepdim)
+
+
+def multiply_slope(slope: Tensor, grad: Tensor) -> Tensor:
+    """Multiply, in the memory of the slope where nobody else needs it."""
+    if torch.is_grad_enabled() or transforms_are_active() or not runs_on_memory(grad):
+        return slope * grad
+    try:
+        return slope.mul_(grad)
+    except RuntimeError:
+        # A batch of the older vmap is larger than the slope.
+        return slope * grad
 
 
 class Product(Primitive):
