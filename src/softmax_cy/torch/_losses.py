@@ -28,6 +28,8 @@ def compute_loss(
     scale: float,
 ) -> Tensor:
     """Compute the loss by the route that fits."""
+    if ignore_index >= 0 and target.is_floating_point():
+        raise ValueError("ignore_index applies to class indices, and target holds probabilities")
     other = target if target.is_floating_point() else weight
     route = choose_route(x, other)
     options = (weight, ignore_index, label_smoothing, reduction)
