@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -123,7 +124,12 @@ def compose_loss(
         smooth = smooth.sum()
     if reduction == "mean":
         smooth = smooth / (counted.sum() if weight is None else weight[torch.where(counted, target, 0)][counted].sum())
-    return (1 - label_smoothing) * loss + label_smoothing / n * smooth
+    return (1 - label_smoothing) * loss + share_of_class(label_smoothing, n) * smooth
+
+
+def share_of_class(label_smoothing: float, n: int) -> float:
+    """Return what smoothing gives to each of n classes. Without a class there is no such number."""
+    return label_smoothing / n if n else math.nan
 
 
 def weigh(terms: Tensor, weight: Tensor | None, dim: int) -> Tensor:
@@ -136,7 +142,7 @@ def compose_loss_of_probabilities(
 ) -> Tensor:
     """Compute the loss for probabilities. Nothing is lost where an impossible class has none."""
     if label_smoothing:
-        target = target * (1 - label_smoothing) + label_smoothing / log_y.shape[dim]
+        target = target * (1 - label_smoothing) + share_of_class(label_smoothing, log_y.shape[dim])
     log_y = log_y.masked_fill(torch.isneginf(log_y) & (target == 0), 0)
     loss = -weigh(log_y * target, weight, dim).sum(dim)
     if reduction == "none":
