@@ -98,6 +98,19 @@ def is_one(grad_of_loss: Tensor) -> bool:
         return False
 
 
+def check_loss(x: Tensor, target: Tensor, weight: Tensor | None, label_smoothing: float, reduction: str) -> None:
+    """Refuse what the kernels refuse: operators would broadcast it, or not look at it. Indices are left to nll_loss."""
+    if target.is_floating_point() and target.shape != x.shape:
+        raise ValueError(f"target has shape {tuple(target.shape)}, expected {tuple(x.shape)} for probabilities")
+    classes = x.shape[find_class_dim(x)]
+    if weight is not None and weight.shape != (classes,):
+        raise ValueError(f"weight has shape {tuple(weight.shape)}, expected {(classes,)}")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
 def compose_loss(
     x: Tensor,
     target: Tensor,
@@ -109,6 +122,7 @@ def compose_loss(
     scale: float,
 ) -> Tensor:
     """Compute the loss from log_softmax, by operators that every transform knows."""
+    check_loss(x, target, weight, label_smoothing, reduction)
     dim = find_class_dim(x)
     log_y = log_softmax.call(x, where, [dim], scale)
     if target.is_floating_point():
