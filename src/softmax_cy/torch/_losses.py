@@ -127,6 +127,11 @@ def compose_loss(
     log_y = log_softmax.call(x, where, [dim], scale)
     if target.is_floating_point():
         return compose_loss_of_probabilities(log_y, target, weight, label_smoothing, reduction, dim)
+    # The kernels take any integers, and weights of any dtype. nll_loss does not.
+    if target.dtype not in (torch.int64, torch.uint8, torch.bool):
+        target = target.long()
+    if weight is not None:
+        weight = weight.to(log_y.dtype)
     loss = torch.nn.functional.nll_loss(log_y, target, weight, ignore_index=ignore_index, reduction=reduction)
     if not label_smoothing:
         return loss
