@@ -47,6 +47,11 @@ def numbers(*shape, seed=0, scale=1.0):
     return (torch.randn(shape, generator=rng, dtype=torch.float64) * scale).requires_grad_()
 
 
+def named(function, **options):
+    """A function of tensors alone, unless it is called with more options."""
+    return lambda *tensors, **more: function(*tensors, **options, **more)
+
+
 def random_mask(*shape, seed=1):
     """A mask that keeps two elements of three or so, and drops one slice along the last dimension whole."""
     mask = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.7
@@ -341,12 +346,92 @@ def test_module_refuses_what_torch_refuses():
             ours.CrossEntropyLoss(*make.args, **make.kwargs)(*call.args)
 
 
+WRONG = {
+    "softmax, dim": lambda module, x: module.softmax(x, 2),
+    "softmax, negative dim": lambda module, x: module.softmax(x, -3),
+    "softmax, dim of a scalar": lambda module, x: module.softmax(x[0, 0], 1),
+    "softmax, two dims": lambda module, x: module.softmax(x, (0, 1)),
+    "softmax, no dim": lambda module, x: module.softmax(x, None),
+    "softmax, integers": lambda module, x: module.softmax(torch.arange(3), 0),
+    "log_softmax, dim": lambda module, x: module.log_softmax(x, 2),
+    "log_softmax, integers": lambda module, x: module.log_softmax(torch.arange(3), 0),
+    "logsumexp, dim": lambda module, x: module.logsumexp(x, (0, 2)),
+    "logsumexp, a dim twice": lambda module, x: module.logsumexp(x, (0, -2)),
+    "logsumexp, dim of a float": lambda module, x: module.logsumexp(x, 1.0),
+}
+
+
+@pytest.mark.parametrize("requires_grad", [False, True], ids=["plain", "requires grad"])
+@pytest.mark.parametrize("call", WRONG.values(), ids=list(WRONG))
+def test_wrong_arguments(call, requires_grad):
+    """What torch refuses is refused, out of autograd and in it."""
+    x = torch.zeros(4, 3, requires_grad=requires_grad)
+    errors = (IndexError, *REFUSALS)
+    with pytest.raises(errors):
+        call(torch, x)
+    with pytest.raises(errors):
+        call(ours, x)
+
+
+INDICES, EVEN = torch.tensor([0, 1, 2, 0]), torch.full((4, 3), 1 / 3)
+WRONG_LOSSES = {
+    "class too large": (INDICES + 1, {}),
+    "negative class": (INDICES - 1, {}),
+    "few targets": (INDICES[:3], {}),
+    "targets in columns": (INDICES[:, None], {}),
+    "targets of bool": (INDICES > 0, {}),
+    "integers for probabilities": (torch.zeros(4, 3, dtype=torch.int64), {}),
+    "long weight": (INDICES, {"weight": torch.ones(4)}),
+    "weight in a row": (INDICES, {"weight": torch.ones(1, 3)}),
+    "reduction": (INDICES, {"reduction": "max"}),
+    "smoothing": (INDICES, {"label_smoothing": 1.5}),
+    "one row of probabilities": (EVEN[:1], {}),
+    "one column of probabilities": (EVEN[:, :1], {}),
+    "probabilities of one slice": (EVEN[0], {}),
+    "more probabilities": (EVEN.expand(2, 4, 3), {}),
+    "reduction of probabilities": (EVEN, {"reduction": "max"}),
+    "smoothing of probabilities": (EVEN, {"label_smoothing": 1.5}),
+    "ignore_index of probabilities": (EVEN, {"ignore_index": 1}),
+    "one weight for probabilities": (EVEN, {"weight": torch.ones(1)}),
+    "weight in a row for probabilities": (EVEN, {"weight": torch.ones(1, 3)}),
+}
+# Each way that a loss is computed.
+WAYS = {
+    "kernel": lambda loss, x: loss(x),
+    "autograd": lambda loss, x: loss(x.requires_grad_()).sum().backward(),
+    "mask": lambda loss, x: loss(x, where=torch.ones(4, 3, dtype=torch.bool)),
+    "torch.func": lambda loss, x: torch.func.grad(lambda one: loss(one).sum())(x),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", WRONG_LOSSES)
+def test_wrong_arguments_of_losses(name, way):
+    """What torch refuses is refused by every way to compute a loss, and nothing broadcasts in silence."""
+    target, options = WRONG_LOSSES[name]
+    errors = (IndexError, *REFUSALS)
+    with pytest.raises(errors):
+        torch_cross_entropy(torch.zeros(4, 3), target, **options)
+    with pytest.raises(errors):
+        WAYS[way](lambda x, **more: ours.cross_entropy(x, target, **options, **more), torch.zeros(4, 3))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["int32", "uint8", "weight of float64"])
+def test_more_dtypes_than_in_torch(name, way):
+    """Targets of any integers and weights of any floats are taken by every way: torch refuses some."""
+    x = numbers(4, 3).detach().float()
+    weight = torch.tensor([0.5, 1.0, 2.0])
+    dtypes = {"int32": (torch.int32, torch.float32), "uint8": (torch.uint8, torch.float32)}
+    index, of_weight = dtypes.get(name, (torch.int64, torch.float64))
+    results = [
+        WAYS[way](named(ours.cross_entropy, target=target, weight=one), x.clone())
+        for target, one in ((INDICES.to(index), weight.to(of_weight)), (INDICES, weight))
+    ]
+    assert results[0] is results[1] is None or torch.equal(*results)
+
+
 # ---- derivatives against finite differences ------------------------------------------------------------------------
-
-
-def named(function, **options):
-    """A function of tensors alone."""
-    return lambda *tensors: function(*tensors, **options)
 
 
 def finite(function, mask, **options):
