@@ -681,6 +681,27 @@ def test_special_values_of_losses(name, x, reduction, create_graph):
     assert find_differences(*functions, logits, create_graph=create_graph) == allowed
 
 
+@pytest.mark.parametrize("x", LOGITS)
+@pytest.mark.parametrize("name", LOSSES)
+def test_special_values_of_composed_losses(name, x):
+    """A loss with a mask has the values of the kernel. Weights of 0 and ignored slices may have those of torch."""
+    logits = LOGITS[x]
+    losses = make_losses(logits)
+    if name not in losses:
+        return
+    target, options = losses[name]
+    for reduction in ("mean", "sum", "none"):
+        kernel, theirs = (
+            named(function, target=target, reduction=reduction, **options)
+            for function in (ours.cross_entropy, torch_cross_entropy)
+        )
+        composed = named(kernel, where=torch.ones(logits.shape, dtype=torch.bool))
+        differences = find_differences(composed, kernel, logits, create_graph=False)
+        if "weight of 0" in name or "ignored" in name:
+            differences &= find_differences(composed, theirs, logits, create_graph=False)
+        assert differences == set()
+
+
 def test_every_difference_is_met():
     """An entry of DIFFERENCES belongs to a test."""
     tested = {(name, x) for name in FORWARD for x in LOGITS | SCALARS} | {(name, x) for name in LOSSES for x in LOGITS}
