@@ -144,7 +144,7 @@ LEFT_OUT = {
     "nn.functional.linear_cross_entropy": PRODUCT,
     "nn.functional.linear_cross_entropy chunked": PRODUCT,
     "nn.functional.linear_cross_entropy chunked_none": PRODUCT,
-    "_softmax_backward_data": "y of its samples was rounded, and the kernels rely on a sum of one: OPERATORS has ours",
+    "_softmax_backward_data": "its y is rounded and does not add up to one, which the two read differently",
     "nn.functional.softmin": NEGATIVE,
     "nn.functional.softmin with_dtype": NEGATIVE,
     "masked.softmin": NEGATIVE,
