@@ -8,8 +8,9 @@
 >>> x.grad
 tensor([[ 0.2689, -0.2689]])
 
-The results have the bits of the functions of `softmax_cy` on arrays. Tensors that are not on the CPU, or of a dtype
-that the kernels do not know, go to torch's own operators. docs/torch.md says what works with which transform.
+The results have the bits of the functions of `softmax_cy` on arrays, but for losses of which more than the logits needs
+a derivative. Tensors that are not on the CPU, or of a dtype that the kernels do not know, go to torch's own operators.
+docs/torch.md says what works with which transform.
 """
 
 try:

@@ -223,7 +223,7 @@ def cross_entropy(
     size_average, reduce : bool, optional
         Deprecated in torch: use `reduction`.
     ignore_index : int, optional
-        Slices with this target do not count. It is not used for probabilities.
+        Slices with this target do not count. For probabilities it must be negative, as in torch.
     reduction : {"mean", "sum", "none"}, optional
         The mean of class indices divides by the sum of the weights of all targets, that of probabilities by the number
         of slices.

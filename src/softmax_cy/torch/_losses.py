@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -30,6 +31,8 @@ def compute_loss(
     """Compute the loss by the route that fits."""
     if x.is_cpu and torch.is_autocast_enabled("cpu"):
         x, target, weight = (raise_precision(tensor) for tensor in (x, target, weight))
+    if ignore_index >= 0 and target.is_floating_point():
+        raise ValueError("ignore_index applies to class indices, and target holds probabilities")
     other = target if target.is_floating_point() and not needs_derivative(weight) else weight
     route = choose_route(x, other)
     options = (weight, ignore_index, label_smoothing, reduction)
@@ -102,6 +105,19 @@ def is_one(grad_of_loss: Tensor) -> bool:
         return False
 
 
+def check_loss(x: Tensor, target: Tensor, weight: Tensor | None, label_smoothing: float, reduction: str) -> None:
+    """Refuse what the kernels refuse: operators would broadcast it, or not look at it. Indices are left to nll_loss."""
+    if target.is_floating_point() and target.shape != x.shape:
+        raise ValueError(f"target has shape {tuple(target.shape)}, expected {tuple(x.shape)} for probabilities")
+    classes = x.shape[find_class_dim(x)]
+    if weight is not None and weight.shape != (classes,):
+        raise ValueError(f"weight has shape {tuple(weight.shape)}, expected {(classes,)}")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
 def compose_loss(
     x: Tensor,
     target: Tensor,
@@ -113,10 +129,16 @@ def compose_loss(
     scale: float,
 ) -> Tensor:
     """Compute the loss from log_softmax, by operators that every transform knows."""
+    check_loss(x, target, weight, label_smoothing, reduction)
     dim = find_class_dim(x)
     log_y = log_softmax.call(x, where, [dim], scale)
     if target.is_floating_point():
         return compose_loss_of_probabilities(log_y, target, weight, label_smoothing, reduction, dim)
+    # The kernels take any integers, and weights of any dtype. nll_loss does not.
+    if target.dtype not in (torch.int64, torch.uint8, torch.bool):
+        target = target.long()
+    if weight is not None:
+        weight = weight.to(log_y.dtype)
     loss = torch.nn.functional.nll_loss(log_y, target, weight, ignore_index=ignore_index, reduction=reduction)
     if not label_smoothing:
         return loss
@@ -129,7 +151,12 @@ def compose_loss(
     if reduction == "mean":
         weights = 1 if weight is None else weight[torch.where(counted, target, 0)]
         smooth = smooth / torch.where(counted, weights, 0).sum()
-    return (1 - label_smoothing) * loss + label_smoothing / n * smooth
+    return (1 - label_smoothing) * loss + share_of_class(label_smoothing, n) * smooth
+
+
+def share_of_class(label_smoothing: float, n: int) -> float:
+    """Return what smoothing gives to each of n classes. Without a class there is no such number."""
+    return label_smoothing / n if n else math.nan
 
 
 def weigh(terms: Tensor, weight: Tensor | None, dim: int) -> Tensor:
@@ -142,7 +169,7 @@ def compose_loss_of_probabilities(
 ) -> Tensor:
     """Compute the loss for probabilities. Nothing is lost where an impossible class has none."""
     if label_smoothing:
-        target = target * (1 - label_smoothing) + label_smoothing / log_y.shape[dim]
+        target = target * (1 - label_smoothing) + share_of_class(label_smoothing, log_y.shape[dim])
     log_y = log_y.masked_fill(torch.isneginf(log_y) & (target == 0), 0)
     loss = -weigh(log_y * target, weight, dim).sum(dim)
     if reduction == "none":
