@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,12 @@ def count_dim(dim: int, rank: int) -> int:
     if not -rank <= dim < rank:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})")
     return dim % rank
+
+
+def choose_dim(name: str, input: Tensor, stacklevel: int) -> int:
+    """Return the dimension that torch chooses where none was given, with torch's warning."""
+    choose: Any = getattr(torch.nn.functional, "_get_softmax_dim")  # noqa: B009  # types do not know it
+    return int(choose(name, input.dim(), stacklevel))
 
 
 def prepare(input: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -17,7 +17,7 @@ import softmax_cy
 try:
     import ml_dtypes
 except ImportError:
-    ml_dtypes = None
+    ml_dtypes = None  # type: ignore[assignment]
 
 DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 

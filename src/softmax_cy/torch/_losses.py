@@ -10,7 +10,7 @@ from torch import Tensor
 
 from softmax_cy.torch import _builtin, _kernels
 from softmax_cy.torch._primitives import log_softmax
-from softmax_cy.torch._routes import Route, choose_route
+from softmax_cy.torch._routes import Route, choose_route, find_tracing_state
 
 
 def find_class_dim(x: Tensor) -> int:
@@ -30,7 +30,8 @@ def compute_loss(
 ) -> Tensor:
     """Compute the loss by the route that fits."""
     if x.is_cpu and torch.is_autocast_enabled("cpu"):
-        x, target, weight = (raise_precision(tensor) for tensor in (x, target, weight))
+        x, target = raise_precision(x), raise_precision(target)
+        weight = None if weight is None else raise_precision(weight)
     if ignore_index >= 0 and target.is_floating_point():
         raise ValueError("ignore_index applies to class indices, and target holds probabilities")
     other = target if target.is_floating_point() and not needs_derivative(weight) else weight
@@ -53,9 +54,9 @@ def compute_loss(
     return compose_loss(x, target, *options, where, scale)
 
 
-def raise_precision(tensor: Tensor | None) -> Tensor | None:
+def raise_precision(tensor: Tensor) -> Tensor:
     """Convert 16 bits to 32, as autocast does for torch's loss and for no other function here."""
-    return tensor.float() if tensor is not None and tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def needs_derivative(tensor: Tensor | None) -> bool:
@@ -88,7 +89,8 @@ class CrossEntropy(torch.autograd.Function):
         x, target, weight, grad = ctx.saved_tensors
         if torch.is_grad_enabled():
             # The result must have a derivative of its own.
-            loss = compose_loss(x, target, weight, *ctx.options, None, 1.0)
+            ignore_index, label_smoothing, reduction = ctx.options
+            loss = compose_loss(x, target, weight, ignore_index, label_smoothing, reduction, None, 1.0)
             (grad,) = torch.autograd.grad(loss, x, grad_of_loss, create_graph=True)
         elif grad_of_loss.dim():
             grad = grad * grad_of_loss.unsqueeze(find_class_dim(x))
@@ -107,15 +109,17 @@ def is_one(grad_of_loss: Tensor) -> bool:
 
 def check_loss(x: Tensor, target: Tensor, weight: Tensor | None, label_smoothing: float, reduction: str) -> None:
     """Refuse what the kernels refuse: operators would broadcast it, or not look at it. Indices are left to nll_loss."""
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    if find_tracing_state() is not None:
+        return  # torch.jit.trace makes tensors of sizes, and a check of them would be taken for a branch
     if target.is_floating_point() and target.shape != x.shape:
         raise ValueError(f"target has shape {tuple(target.shape)}, expected {tuple(x.shape)} for probabilities")
     classes = x.shape[find_class_dim(x)]
     if weight is not None and weight.shape != (classes,):
         raise ValueError(f"weight has shape {tuple(weight.shape)}, expected {(classes,)}")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
 def compose_loss(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from softmax_cy.torch._functions import cross_entropy, log_softmax, softmax
+from softmax_cy.torch._functions import choose_dim, cross_entropy, log_softmax, softmax
 
 
 class Softmax(torch.nn.Softmax):
@@ -13,7 +13,7 @@ class Softmax(torch.nn.Softmax):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return softmax along `dim`."""
-        return softmax(input, choose_dim("softmax", self.dim, input))
+        return softmax(input, choose_dim("softmax", input, 5) if self.dim is None else self.dim)
 
 
 class LogSoftmax(torch.nn.LogSoftmax):
@@ -21,7 +21,7 @@ class LogSoftmax(torch.nn.LogSoftmax):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return log_softmax along `dim`."""
-        return log_softmax(input, choose_dim("log_softmax", self.dim, input))
+        return log_softmax(input, choose_dim("log_softmax", input, 5) if self.dim is None else self.dim)
 
 
 class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
@@ -37,10 +37,3 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
         )
-
-
-def choose_dim(name: str, dim: int | None, input: Tensor) -> int:
-    """Return a dimension, and where none was given the one that torch chooses, with torch's warning."""
-    if dim is not None:
-        return dim
-    return torch.nn.functional._get_softmax_dim(name, input.dim(), 4)

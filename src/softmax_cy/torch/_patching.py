@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from softmax_cy.torch import _builtin
-from softmax_cy.torch._functions import cross_entropy, log_softmax, logsumexp, softmax
+from softmax_cy.torch._functions import choose_dim, cross_entropy, log_softmax, logsumexp, softmax
 
 FUNCTIONAL = torch.nn.functional
 
@@ -34,7 +34,7 @@ def make_functional(ours: Callable[..., Tensor], name: str) -> Callable[..., Ten
         input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
     ) -> Tensor:
         if dim is None:
-            dim = FUNCTIONAL._get_softmax_dim(name, input.dim(), _stacklevel + 1)
+            dim = choose_dim(name, input, _stacklevel + 2)
         return ours(input, dim, dtype)
 
     return functional

@@ -28,8 +28,7 @@ class Primitive:
 
     name: str
     schema: str
-    kernel: Callable[..., Tensor]
-    builtin: Callable[..., Tensor] | None = None
+    kernel: Any
 
     def __init__(self) -> None:
         LIBRARY.define(f"{self.name}{self.schema}", tags=TAGS)
@@ -99,7 +98,7 @@ class Primitive:
         """Return the gradients in the inputs: reverse mode."""
         raise NotImplementedError
 
-    def push_forward(self, ctx: Any, *tangents: Tensor | None) -> Tensor:
+    def push_forward(self, ctx: Any, *tangents: Any) -> Tensor:
         """Return the tangent of the result: forward mode."""
         raise NotImplementedError
 
@@ -194,7 +193,7 @@ class Softmax(Forward):
     """softmax(scale * x). Its Jacobian scale * (diag(y) - y y^T) is symmetric."""
 
     name = "softmax"
-    kernel = staticmethod(_kernels.softmax)
+    kernel: Any = staticmethod(_kernels.softmax)
 
     def compute_builtin(self, *inputs: Any) -> Tensor:
         return _builtin.softmax(*inputs)
@@ -203,7 +202,7 @@ class Softmax(Forward):
         y, _ = ctx.saved_tensors
         return softmax_product.call(grad, y, *ctx.options), None, None, None
 
-    def push_forward(self, ctx: Any, *tangents: Tensor | None) -> Tensor:
+    def push_forward(self, ctx: Any, *tangents: Any) -> Tensor:
         y, _ = ctx.saved_tensors
         return softmax_product.call(tangents[0], y, *ctx.options)
 
@@ -212,7 +211,7 @@ class LogSoftmax(Forward):
     """log_softmax(scale * x). What a mask drops is -inf, a constant."""
 
     name = "log_softmax"
-    kernel = staticmethod(_kernels.log_softmax)
+    kernel: Any = staticmethod(_kernels.log_softmax)
 
     def compute_builtin(self, *inputs: Any) -> Tensor:
         return _builtin.log_softmax(*inputs)
@@ -221,7 +220,7 @@ class LogSoftmax(Forward):
         log_y, where = ctx.saved_tensors
         return log_softmax_vjp.call(_builtin.mask_result(grad, where), log_y, *ctx.options), None, None, None
 
-    def push_forward(self, ctx: Any, *tangents: Tensor | None) -> Tensor:
+    def push_forward(self, ctx: Any, *tangents: Any) -> Tensor:
         log_y, where = ctx.saved_tensors
         tangent = log_softmax_jvp.call(_builtin.mask_result(tangents[0], where), log_y, *ctx.options)
         return _builtin.mask_result(tangent, where)
@@ -232,7 +231,7 @@ class LogSumExp(Primitive):
 
     name = "logsumexp"
     schema = "(Tensor x, Tensor? where, int[] dims, float scale, bool keepdim) -> Tensor"
-    kernel = staticmethod(_kernels.logsumexp)
+    kernel: Any = staticmethod(_kernels.logsumexp)
 
     def make_fake(self, x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float, keepdim: bool) -> Tensor:
         return x.new_empty(_kernels.reduced_shape(x.shape, dims, keepdim))
@@ -258,7 +257,7 @@ class LogSumExp(Primitive):
                 grad = grad.unsqueeze(d)
         return multiply_slope(self.find_slope(ctx), grad), None, None, None, None
 
-    def push_forward(self, ctx: Any, *tangents: Tensor | None) -> Tensor:
+    def push_forward(self, ctx: Any, *tangents: Any) -> Tensor:
         dims, _, keepdim = ctx.options
         return (self.find_slope(ctx) * tangents[0]).sum(dims, keepdim)
 
@@ -314,7 +313,7 @@ class Product(Primitive):
         in_y = self.differentiate_matrix(grad, v, y, dims) * scale if ctx.needs_input_grad[1] else None
         return fit(in_v, v), fit(in_y, y), None, None
 
-    def push_forward(self, ctx: Any, *tangents: Tensor | None) -> Tensor:
+    def push_forward(self, ctx: Any, *tangents: Any) -> Tensor:
         v, y = ctx.saved_tensors
         dims, scale = ctx.options
         parts = []
@@ -334,7 +333,7 @@ class SoftmaxProduct(Product):
     """y * (v - <v, y>), scaled."""
 
     name = "softmax_product"
-    kernel = staticmethod(_kernels.softmax_product)
+    kernel: Any = staticmethod(_kernels.softmax_product)
 
     def compute_builtin(self, *inputs: Any) -> Tensor:
         v, y, dims, scale = inputs
@@ -354,7 +353,7 @@ class LogSoftmaxVjp(Product):
     """v - exp(log_y) * sum(v), scaled."""
 
     name = "log_softmax_vjp"
-    kernel = staticmethod(_kernels.log_softmax_vjp)
+    kernel: Any = staticmethod(_kernels.log_softmax_vjp)
 
     def compute_builtin(self, *inputs: Any) -> Tensor:
         v, y, dims, scale = inputs
@@ -374,7 +373,7 @@ class LogSoftmaxJvp(Product):
     """v - sum(exp(log_y) * v), scaled."""
 
     name = "log_softmax_jvp"
-    kernel = staticmethod(_kernels.log_softmax_jvp)
+    kernel: Any = staticmethod(_kernels.log_softmax_jvp)
 
     def compute_builtin(self, *inputs: Any) -> Tensor:
         v, y, dims, scale = inputs
