@@ -160,7 +160,10 @@ def compose_loss(
 
 def share_of_class(label_smoothing: float, n: int) -> float:
     """Return what smoothing gives to each of n classes. Without a class there is no such number."""
-    return label_smoothing / n if n else math.nan
+    try:
+        return label_smoothing / n
+    except ZeroDivisionError:
+        return math.nan
 
 
 def weigh(terms: Tensor, weight: Tensor | None, dim: int) -> Tensor:
