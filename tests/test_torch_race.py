@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not part of this copy", allow_module_level=True)
 
+import softmax_cy.torch
 from benchmarks import reference, torch_race
 from benchmarks.screen import PlainScreen
 from benchmarks.timing import Outcome
@@ -77,14 +78,14 @@ def test_a_part_of_a_group_is_not_judged(capsys):
 
 @pytest.mark.parametrize(("case", "what"), [("softmax-1x10", "value"), ("softmax-backward-1x10", "gradient")])
 def test_a_wrong_answer_fails_the_race(monkeypatch, capsys, case, what):
-    ours = torch_race.softmax_cy.torch.softmax
+    ours = softmax_cy.torch.softmax
 
     def spoil(x, dim):
         y = ours(x, dim)
         # The second has the right value and a wrong slope.
         return y * 1.001 if what == "value" else y * 1.001 - 0.001 * y.detach()
 
-    monkeypatch.setattr(torch_race.softmax_cy.torch, "softmax", spoil)
+    monkeypatch.setattr(softmax_cy.torch, "softmax", spoil)
     assert torch_race.main([*QUICK, "--select", case]) == 1
     shown = capsys.readouterr().out
     assert f"WRONG: {case}: {OURS}: off by" in shown

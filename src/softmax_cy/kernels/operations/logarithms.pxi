@@ -106,7 +106,7 @@ cdef void log_groups(const Slices *slices, char *scratch, bint one_result) noexc
     walk_groups(slices, BLOCK_BYTES, LOG_SOFTMAX, add_up_log_group, finish_log_in_group, &groups)
 
 
-cdef inline totals find_others_beside(const Panel *panel, int v, const Constants *c, const totals *sums) noexcept nogil:
+cdef totals find_others_beside(const Panel *panel, int v, const Constants *c, const totals *sums) noexcept nogil:
     """What find_log_sum calls others, of the slices in vector v, whose sums are known."""
     cdef Exponential largest = exp_shifted(c.top, c.shifts, False)
     cdef totals others = find_others_of_each(sums, largest), below
