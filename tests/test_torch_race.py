@@ -12,11 +12,12 @@ ROOT = Path(__file__).parents[1]
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not part of this copy", allow_module_level=True)
 
-import softmax_cy.torch
 from benchmarks import reference, torch_race
 from benchmarks.screen import PlainScreen
 from benchmarks.timing import Outcome
 from benchmarks.torch_race import EAGER, GROUPS, OURS, Case
+
+import softmax_cy.torch
 
 pytestmark = pytest.mark.usefixtures("torch_as_before")
 
