@@ -231,6 +231,20 @@ def test_a_saturated_loss_keeps_its_gradient():
     assert x.grad[0, 0].item() == pytest.approx(-np.exp(-40), rel=1e-6)
 
 
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_the_gradient_in_the_weights_alone(reduction):
+    """The weights of cross_entropy may be all that needs a derivative."""
+    generator = torch.Generator().manual_seed(0)
+    x, logits = torch.randn(2, 4, 5, generator=generator)
+    target = torch.softmax(logits, 1)
+    weight = torch.rand(5, generator=generator).requires_grad_()
+    gradients = [
+        torch.autograd.grad(library.cross_entropy(x, target, weight, reduction=reduction).sum(), weight)[0]
+        for library in (ours, functional)
+    ]
+    torch.testing.assert_close(*gradients)
+
+
 # ---- arguments ---------------------------------------------------------------------------------------------------
 
 X = torch.zeros(3, 4)

@@ -15,8 +15,7 @@ from softmax_cy.torch._losses import compute_loss
 
 
 def count_dim(dim: int, rank: int) -> int:
-    """Return a dimension that is not negative. A tensor without dimensions counts as one with one element."""
-    rank = max(rank, 1)
+    """Return a dimension that is not negative, for a tensor that has one at least."""
     if not -rank <= dim < rank:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})")
     return dim % rank
@@ -28,11 +27,21 @@ def choose_dim(name: str, input: Tensor, stacklevel: int) -> int:
     return int(choose(name, input.dim(), stacklevel))
 
 
-def prepare(input: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Convert logits, as torch does, before anything else. They have one dimension at least."""
+def compute_along(
+    primitive: _primitives.Primitive,
+    input: Tensor,
+    dim: int,
+    dtype: torch.dtype | None,
+    where: Tensor | None,
+    scale: float,
+) -> Tensor:
+    """Call a primitive whose result has the shape of the logits. They are converted first, as by torch."""
     if dtype is not None:
         input = input.to(dtype)
-    return input if input.dim() else input.unsqueeze(0)
+    rank = input.dim()
+    if rank == 0:
+        return compute_along(primitive, input.unsqueeze(0), dim, None, where, scale).squeeze(0)
+    return primitive.call(input, where, [count_dim(dim, rank)], float(scale))
 
 
 def softmax(
@@ -89,9 +98,7 @@ def softmax(
     """
     if has_torch_function_unary(input):
         return handle_torch_function(softmax, (input,), input, dim, dtype, where=where, scale=scale)
-    x = prepare(input, dtype)
-    y = _primitives.softmax.call(x, where, [count_dim(dim, x.dim())], float(scale))
-    return y if input.dim() else y.squeeze(0)
+    return compute_along(_primitives.softmax, input, dim, dtype, where, scale)
 
 
 def log_softmax(
@@ -138,9 +145,7 @@ def log_softmax(
     """
     if has_torch_function_unary(input):
         return handle_torch_function(log_softmax, (input,), input, dim, dtype, where=where, scale=scale)
-    x = prepare(input, dtype)
-    y = _primitives.log_softmax.call(x, where, [count_dim(dim, x.dim())], float(scale))
-    return y if input.dim() else y.squeeze(0)
+    return compute_along(_primitives.log_softmax, input, dim, dtype, where, scale)
 
 
 def logsumexp(
@@ -193,7 +198,9 @@ def logsumexp(
     """
     if has_torch_function_unary(input):
         return handle_torch_function(logsumexp, (input,), input, dim, keepdim, where=where, scale=scale)
-    x = prepare(input, None if input.is_floating_point() or input.is_complex() else torch.get_default_dtype())
+    x = input if input.dim() else input.unsqueeze(0)
+    if not (x.is_floating_point() or x.is_complex()):
+        x = x.to(torch.get_default_dtype())
     given = [dim] if isinstance(dim, int) else list(dim) or list(range(x.dim()))
     dims = [count_dim(d, x.dim()) for d in given]
     if len(set(dims)) < len(dims):

@@ -44,9 +44,9 @@ def view_as_tensor(array: Any, dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(array)
 
 
-def view_mask(where: Tensor | None) -> Any:
-    """Return a mask as an array, or None."""
-    return None if where is None else where.detach().numpy()
+def view_optional(tensor: Tensor | None) -> Any:
+    """Return an array in the memory of a tensor, or None of None."""
+    return None if tensor is None else view_as_array(tensor)
 
 
 def read_dims(dims: Sequence[int]) -> Any:
@@ -61,47 +61,41 @@ def reduced_shape(shape: Sequence[int], dims: Sequence[int], keepdim: bool) -> l
     return [n for d, n in enumerate(shape) if d not in dims]
 
 
-def softmax(x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float) -> Tensor:
-    """Return the softmax of scaled logits along all of dims together."""
-    out = torch.empty_like(x)
-    softmax_cy.softmax(
+def find_class_dim(x: Tensor) -> int:
+    """Return the dimension of the classes of a loss: 1, or 0 of one slice."""
+    return 0 if x.dim() == 1 else 1
+
+
+def compute_forward(
+    function: Any, x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float, out: Tensor, **options: Any
+) -> Tensor:
+    """Call a function of logits, which writes into `out`, and return `out`."""
+    function(
         view_as_array(x),
         read_dims(dims),
         scale=scale,
-        where=view_mask(where),
+        where=view_optional(where),
         out=view_as_array(out),
         num_threads=torch.get_num_threads(),
+        **options,
     )
     return out
+
+
+def softmax(x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float) -> Tensor:
+    """Return the softmax of scaled logits along all of dims together."""
+    return compute_forward(softmax_cy.softmax, x, where, dims, scale, torch.empty_like(x))
 
 
 def log_softmax(x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float) -> Tensor:
     """Return the logarithm of softmax along all of dims together."""
-    out = torch.empty_like(x)
-    softmax_cy.log_softmax(
-        view_as_array(x),
-        read_dims(dims),
-        scale=scale,
-        where=view_mask(where),
-        out=view_as_array(out),
-        num_threads=torch.get_num_threads(),
-    )
-    return out
+    return compute_forward(softmax_cy.log_softmax, x, where, dims, scale, torch.empty_like(x))
 
 
 def logsumexp(x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float, keepdim: bool) -> Tensor:
     """Return the logarithm of the sum of exponentials over dims."""
     out = x.new_empty(reduced_shape(x.shape, dims, keepdim))
-    softmax_cy.logsumexp(
-        view_as_array(x),
-        read_dims(dims),
-        scale=scale,
-        where=view_mask(where),
-        keepdims=keepdim,
-        out=view_as_array(out),
-        num_threads=torch.get_num_threads(),
-    )
-    return out
+    return compute_forward(softmax_cy.logsumexp, x, where, dims, scale, out, keepdims=keepdim)
 
 
 def multiply(product: Any, v: Tensor, y: Tensor, dims: Sequence[int], scale: float) -> Tensor:
@@ -143,8 +137,8 @@ def read_loss_options(
     """Return the arguments of a loss in softmax_cy besides the logits."""
     return {
         "target": view_as_array(target),
-        "axis": 0 if x.dim() == 1 else 1,
-        "weight": None if weight is None else view_as_array(weight),
+        "axis": find_class_dim(x),
+        "weight": view_optional(weight),
         "ignore_index": None if target.is_floating_point() else ignore_index,
         "label_smoothing": label_smoothing,
         "reduction": reduction,
@@ -156,7 +150,7 @@ def cross_entropy(
     x: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, label_smoothing: float, reduction: str
 ) -> Tensor:
     """Compute the loss of logits whose classes lie along dimension 1, or 0 of one slice."""
-    out = x.new_empty(reduced_shape(x.shape, [0 if x.dim() == 1 else 1], False) if reduction == "none" else ())
+    out = x.new_empty(reduced_shape(x.shape, [find_class_dim(x)], False) if reduction == "none" else ())
     options = read_loss_options(x, target, weight, ignore_index, label_smoothing, reduction)
     softmax_cy.cross_entropy(view_as_array(x), out=view_as_array(out), **options)
     return out

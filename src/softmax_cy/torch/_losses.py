@@ -9,13 +9,9 @@ import torch
 from torch import Tensor
 
 from softmax_cy.torch import _builtin, _kernels
+from softmax_cy.torch._kernels import find_class_dim
 from softmax_cy.torch._primitives import log_softmax
 from softmax_cy.torch._routes import Route, choose_route, find_tracing_state
-
-
-def find_class_dim(x: Tensor) -> int:
-    """Return the dimension of the classes: 1, or 0 of one slice."""
-    return 0 if x.dim() == 1 else 1
 
 
 def compute_loss(

@@ -76,9 +76,8 @@ class Primitive:
 
     def save_from(self, ctx: Any, inputs: Any, output: Tensor) -> None:
         """Keep what the derivatives need."""
-        tensors, options = self.choose_saved(inputs, output)
+        tensors, ctx.options = self.choose_saved(inputs, output)
         ctx.save_for_backward(*tensors)
-        ctx.options = options
 
     # What a subclass says.
 
@@ -132,8 +131,9 @@ def make_transform(primitive: Primitive) -> Any:
     """Make the autograd.Function that knows vmap and forward mode."""
 
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        primitive.save_from(ctx, inputs, output)
-        ctx.save_for_forward(*primitive.choose_saved(inputs, output)[0])
+        tensors, ctx.options = primitive.choose_saved(inputs, output)
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
 
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Tensor, int]:
         return primitive.take_batch(in_dims, *inputs), 0
@@ -194,9 +194,7 @@ class Softmax(Forward):
 
     name = "softmax"
     kernel: Any = staticmethod(_kernels.softmax)
-
-    def compute_builtin(self, *inputs: Any) -> Tensor:
-        return _builtin.softmax(*inputs)
+    compute_builtin: Any = staticmethod(_builtin.softmax)
 
     def differentiate(self, ctx: Any, grad: Tensor) -> Any:
         y, _ = ctx.saved_tensors
@@ -212,9 +210,7 @@ class LogSoftmax(Forward):
 
     name = "log_softmax"
     kernel: Any = staticmethod(_kernels.log_softmax)
-
-    def compute_builtin(self, *inputs: Any) -> Tensor:
-        return _builtin.log_softmax(*inputs)
+    compute_builtin: Any = staticmethod(_builtin.log_softmax)
 
     def differentiate(self, ctx: Any, grad: Tensor) -> Any:
         log_y, where = ctx.saved_tensors
@@ -232,12 +228,10 @@ class LogSumExp(Primitive):
     name = "logsumexp"
     schema = "(Tensor x, Tensor? where, int[] dims, float scale, bool keepdim) -> Tensor"
     kernel: Any = staticmethod(_kernels.logsumexp)
+    compute_builtin: Any = staticmethod(_builtin.logsumexp)
 
     def make_fake(self, x: Tensor, where: Tensor | None, dims: Sequence[int], scale: float, keepdim: bool) -> Tensor:
         return x.new_empty(_kernels.reduced_shape(x.shape, dims, keepdim))
-
-    def compute_builtin(self, *inputs: Any) -> Tensor:
-        return _builtin.logsumexp(*inputs)
 
     def choose_saved(self, inputs: Any, output: Tensor) -> Any:
         x, where, dims, scale, keepdim = inputs

@@ -41,14 +41,14 @@ class Route(enum.Enum):
     KERNEL = 5
 
 
-def is_known(x: Tensor) -> bool:
-    """Say whether the kernels could read the elements of a tensor."""
-    return x.is_cpu and x.dtype in DTYPES and x.layout is torch.strided
+def runs_on_memory(x: Tensor) -> bool:
+    """Say whether a kernel may run on a known tensor. Where something records what is called, an operator must."""
+    return not (count_dispatch_modes() or type(x) not in PLAIN or find_tracing_state() is not None)
 
 
 def choose_route(x: Tensor, other: Tensor | None = None) -> Route:
     """Choose a way for the logits x, and a second input that may need a derivative."""
-    if not is_known(x):
+    if not (x.is_cpu and x.dtype in DTYPES and x.layout is torch.strided):
         return Route.BUILTIN
     if torch.compiler.is_compiling():
         if transforms_are_active() or forward_ad._current_level >= 0:
@@ -56,13 +56,8 @@ def choose_route(x: Tensor, other: Tensor | None = None) -> Route:
         return Route.OPERATOR
     if transforms_are_active() or forward_ad._current_level >= 0:
         return Route.TRANSFORM
-    if count_dispatch_modes() or type(x) not in PLAIN or find_tracing_state() is not None:
+    if not runs_on_memory(x):
         return Route.OPERATOR
     if torch.is_grad_enabled() and (x.requires_grad or (other is not None and other.requires_grad)):
         return Route.FUNCTION
     return Route.KERNEL
-
-
-def runs_on_memory(x: Tensor) -> bool:
-    """Say whether a kernel may run inside of an autograd.Function, where an operator is needed otherwise."""
-    return not (count_dispatch_modes() or type(x) not in PLAIN or find_tracing_state() is not None)
