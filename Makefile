@@ -178,7 +178,7 @@ charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and tables of as
 
 VERSION :=
 release: $(VENV)/installed $(VENV)/test-requirements  ## check, test and build a version, publish nothing: make release VERSION=0.2.0 ARGS=--dry-run
-	$(BIN)/python tools/release.py "$(VERSION)" $(ARGS)
+	$(BIN)/python tools/check_release.py "$(VERSION)" $(ARGS)
 
 ##@ Other
 

@@ -1,4 +1,4 @@
-"""What tools/release.py refuses, and that it publishes nothing: on a repository made for the purpose."""
+"""What tools/check_release.py refuses, and that it publishes nothing: on a repository made for the purpose."""
 
 import datetime
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TOOL = ROOT / "tools/release.py"
+TOOL = ROOT / "tools/check_release.py"
 
 if not TOOL.exists():
     pytest.skip("the tools are not part of this copy", allow_module_level=True)
