@@ -1,6 +1,7 @@
 """What tools/check_release.py refuses, and that it publishes nothing: on a repository made for the purpose."""
 
 import datetime
+import os
 import re
 import subprocess
 import sys
@@ -35,9 +36,11 @@ CHANGELOG = """\
 MAKEFILE = """\
 test:
 	@echo tested
-wheels:
+sdist:
 	@mkdir -p dist
-	@touch dist/softmax_cy-0.2.0.tar.gz dist/softmax_cy-0.2.0-cp310-abi3-linux_x86_64.whl
+	@touch dist/softmax_cy-0.2.0.tar.gz
+wheels:
+	@touch dist/softmax_cy-0.2.0-cp311-cp311-linux_x86_64.whl
 """
 FILES = {
     "CHANGELOG.md": CHANGELOG,
@@ -46,6 +49,9 @@ FILES = {
     "tests/test_docs.py": "def test_nothing():\n    pass\n",
     ".gitignore": "/dist/\n__pycache__/\n",
 }
+
+# A hook of git tells its programs which repository it is about.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
 
 class Repository:
@@ -62,7 +68,9 @@ class Repository:
         """Run a command of git; nothing of the machine's settings has a part in it."""
         settings = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgsign=false"]
         command = ["git", *settings, *arguments]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            command, cwd=self.folder, env=ENVIRONMENT, capture_output=True, text=True, check=True
+        ).stdout
 
     def write(self, path, text):
         """Write a file, without a commit."""
@@ -85,7 +93,7 @@ class Repository:
     def release(self, *arguments):
         """Run the tool."""
         command = [sys.executable, str(TOOL), *arguments]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=self.folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -99,7 +107,7 @@ def test_a_release_is_tested_and_built_and_not_published(repository):
     done = repository.release("0.2.0")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("tested\n")
-    assert "dist/softmax_cy-0.2.0-cp310-abi3-linux_x86_64.whl\ndist/softmax_cy-0.2.0.tar.gz\n" in done.stdout
+    assert "dist/softmax_cy-0.2.0-cp311-cp311-linux_x86_64.whl\ndist/softmax_cy-0.2.0.tar.gz\n" in done.stdout
     assert "is tested and built as version 0.2.0. Nothing has been published." in done.stdout
     commands = re.findall("^    (.*)", done.stdout, re.MULTILINE)
     assert [command.split()[:2] for command in commands] == [
@@ -122,7 +130,7 @@ def test_the_command_that_tags_works_and_forbids_the_next_release(repository):
 def test_a_dry_run_runs_nothing_long(repository):
     done = repository.release("0.2.0", "--dry-run")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("would run: make test\nwould run: make wheels\n")
+    assert done.stdout.startswith("would run: make test\nwould run: make sdist\nwould run: make wheels\n")
     assert "tested\n" not in done.stdout
     assert not (repository.folder / "dist").exists()
 
@@ -207,8 +215,10 @@ def test_all_reasons_are_given_at_once(repository):
     ("old", "new", "reason"),
     [
         ("@echo tested", "@false", "make test fails"),
-        ("@mkdir -p dist", "@false", "make wheels fails"),
-        ("@touch", "@:", "make wheels has left no file of version 0.2.0 in dist"),
+        ("@mkdir -p dist", "@false", "make sdist fails"),
+        ("@touch dist/softmax_cy-0.2.0-", "@false ", "make wheels fails"),
+        ("@touch dist/softmax_cy-0.2.0-", "@: ", "make sdist and make wheels have not left both kinds of files"),
+        ("@touch dist/softmax_cy-0.2.0.", "@: ", "make sdist and make wheels have not left both kinds of files"),
         ("@echo tested", "@touch new.txt", "the tree is not clean: commit or remove what follows"),
         (
             "@echo tested",
@@ -232,6 +242,7 @@ def test_the_make_around_it_hands_nothing_down(repository):
     done = subprocess.run(
         ["make", "--no-print-directory", "release", "VERSION=0.2.0"],
         cwd=repository.folder,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,

@@ -1,8 +1,8 @@
 """Check that this commit can be released, and stop before anything is published: `make release VERSION=0.2.0`.
 
-The checks that take no time come first, and all that they find is printed together. Then the tests run, and the wheels
-are built. Nothing is tagged, pushed or uploaded: the commands for that are printed, for a person to type.
-With --dry-run, what takes minutes is named and not run.
+The checks that take no time come first, and all that they find is printed together. Then the tests run, and the
+source distribution and the wheels are built. Nothing is tagged, pushed or uploaded: the commands for that are printed,
+for a person to type. With --dry-run, what takes minutes is named and not run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHANGELOG = Path("CHANGELOG.md")
 BRANCH = "main"
 FIGURES = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_docs.py"]
 OF_MAKE = ("MAKE", "MFLAGS", "VERSION", "ARGS")
-LONG = (["make", "test"], ["make", "wheels"])
+LONG = (["make", "test"], ["make", "sdist"], ["make", "wheels"])
 HEADING = re.compile(r"^## \[?(?P<title>[^]\s]+)\]?(?: - (?P<date>\S+))?[ \t]*$", re.MULTILINE)
 
 
@@ -152,8 +152,8 @@ def main(arguments: list[str] | None = None) -> int:
             return refuse([f"{shlex.join(command)} fails"])
     files = list_files(root, version)
     print(*files, sep="\n")
-    if not options.dry_run and not files:
-        return refuse([f"make wheels has left no file of version {version} in dist"])
+    if not options.dry_run and {path.suffix for path in files} != {".gz", ".whl"}:
+        return refuse([f"make sdist and make wheels have not left both kinds of files of version {version} in dist"])
     # Minutes have passed: what was tested and built must still be what would be tagged.
     if git(root, "rev-parse", "--short", "HEAD") != commit:
         return refuse([f"there are new commits since {commit}, which was tested"])
