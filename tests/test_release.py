@@ -1,8 +1,10 @@
 """What tools/check_release.py refuses, and that it publishes nothing: on a repository made for the purpose."""
 
 import datetime
+import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -97,9 +99,29 @@ class Repository:
 
 
 @pytest.fixture
-def repository(tmp_path):
+def repository(tmp_path, monkeypatch):
     """One that can be released as 0.2.0."""
+    for name in set(os.environ) - set(ENVIRONMENT):
+        monkeypatch.delenv(name)
     return Repository(tmp_path)
+
+
+@pytest.fixture
+def tool():
+    """The tool as a module."""
+    specification = importlib.util.spec_from_file_location("check_release", TOOL)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def refusals(repository, tool, monkeypatch):
+    """What the tool has against a version, but for the figures of the README, which take a second."""
+    monkeypatch.setattr(tool, "find_in_figures", lambda root: iter(()))
+    return lambda version="0.2.0": [
+        reason.partition("\n")[0] for reason in tool.find_refusals(repository.folder, version)
+    ]
 
 
 def test_a_release_is_tested_and_built_and_not_published(repository):
@@ -119,12 +141,11 @@ def test_a_release_is_tested_and_built_and_not_published(repository):
     assert (repository.git("for-each-ref"), repository.git("status", "--porcelain")) == before
 
 
-def test_the_command_that_tags_works_and_forbids_the_next_release(repository):
-    done = repository.release("0.2.0", "--dry-run")
-    (tag,) = re.findall("^    git (tag .*)", done.stdout, re.MULTILINE)
-    name, message = re.fullmatch("tag --annotate (.*) --message '(.*)'", tag).groups()
-    repository.git("tag", "--annotate", name, "--message", message)
-    assert refusals(repository) == ["the tag v0.2.0 exists: this version has been released"]
+def test_the_command_that_tags_works_and_forbids_the_next_release(repository, tool, refusals):
+    git, *arguments = shlex.split(tool.list_next_commands("0.2.0")[0])
+    assert git == "git"
+    repository.git(*arguments)
+    assert refusals() == ["the tag v0.2.0 exists: this version has been released"]
 
 
 def test_a_dry_run_runs_nothing_long(repository):
@@ -135,37 +156,29 @@ def test_a_dry_run_runs_nothing_long(repository):
     assert not (repository.folder / "dist").exists()
 
 
-def refusals(repository, version="0.2.0"):
-    """What a dry run has against a version."""
-    done = repository.release(version, "--dry-run")
-    assert done.returncode == 1
-    assert not done.stdout
-    return re.findall("^not released: (.*)", done.stderr, re.MULTILINE)
-
-
-def test_another_branch(repository):
+def test_another_branch(repository, refusals):
     repository.git("checkout", "--quiet", "-b", "other")
-    assert refusals(repository) == ["this is branch other: releases are made on main"]
+    assert refusals() == ["this is branch other: releases are made on main"]
     repository.git("checkout", "--quiet", "--detach")
-    assert refusals(repository) == ["this is branch (none): releases are made on main"]
+    assert refusals() == ["this is branch (none): releases are made on main"]
 
 
 @pytest.mark.parametrize("path", ["Makefile", "new.txt"])
-def test_a_tree_that_is_not_clean(repository, path):
+def test_a_tree_that_is_not_clean(repository, refusals, path):
     repository.write(path, "of nobody's commit\n")
-    assert refusals(repository) == ["the tree is not clean: commit or remove what follows"]
+    assert refusals() == ["the tree is not clean: commit or remove what follows"]
 
 
-def test_another_version(repository):
-    assert refusals(repository, "0.1.0") == [
+def test_another_version(refusals):
+    assert refusals("0.1.0") == [
         "src/softmax_cy/_version.py says 0.2.0: write 0.1.0 there, and nowhere else",
         "CHANGELOG.md has 0.2.0 above 0.1.0: the newest version comes first",
     ]
 
 
 @pytest.mark.parametrize("version", ["", "v0.2.0", "0.2", "0.02.0", "0.2.0rc1", "0.2.0.0"])
-def test_what_is_no_version(repository, version):
-    assert f"VERSION is {version!r}: expected three numbers, such as VERSION=0.2.0" in refusals(repository, version)
+def test_what_is_no_version(refusals, version):
+    assert f"VERSION is {version!r}: expected three numbers, such as VERSION=0.2.0" in refusals(version)
 
 
 TOMORROW = str(datetime.date.today() + datetime.timedelta(days=2))
@@ -186,29 +199,34 @@ TOMORROW = str(datetime.date.today() + datetime.timedelta(days=2))
         ),
     ],
 )
-def test_a_changelog_that_does_not_go_with_it(repository, old, new, reason):
+def test_a_changelog_that_does_not_go_with_it(repository, refusals, old, new, reason):
     repository.change("CHANGELOG.md", old, new)
-    assert refusals(repository) == [reason]
+    assert refusals() == [reason]
 
 
 def test_figures_of_the_readme_that_are_not_those_of_the_tables(repository):
+    """All reasons are given at once."""
     repository.change("tests/test_docs.py", "pass", "raise AssertionError")
-    (reason,) = refusals(repository)
-    assert reason == "the README has other figures than docs/results, or a link is broken"
+    repository.git("checkout", "--quiet", "-b", "other")
+    done = repository.release("0.2.0", "--dry-run")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.findall("^not released: (.*)", done.stderr, re.MULTILINE) == [
+        "this is branch other: releases are made on main",
+        "the README has other figures than docs/results, or a link is broken",
+    ]
 
 
-def test_files_of_another_build(repository):
+def test_files_of_another_build(repository, refusals):
     repository.write("dist/softmax_cy-0.2.0.tar.gz", "")
     repository.write("dist/softmax_cy-0.2.01.tar.gz", "")
-    (reason,) = refusals(repository)
+    (reason,) = refusals()
     assert reason.endswith("of this commit or another: rm dist/softmax_cy-0.2.0.tar.gz")
 
 
-def test_all_reasons_are_given_at_once(repository):
+def test_all_reasons_are_given_at_once(repository, refusals):
     repository.git("checkout", "--quiet", "-b", "other")
-    repository.git("tag", "v0.2.0")
     repository.write("CHANGELOG.md", "")
-    assert len(refusals(repository)) == 4
+    assert len(refusals("0.1.0")) == 4
 
 
 @pytest.mark.parametrize(
@@ -227,12 +245,13 @@ def test_all_reasons_are_given_at_once(repository):
         ),
     ],
 )
-def test_tests_and_builds_that_fail(repository, old, new, reason):
+def test_tests_and_builds_that_fail(repository, refusals, tool, capfd, monkeypatch, old, new, reason):
     repository.change("Makefile", old, new)
-    done = repository.release("0.2.0")
-    assert done.returncode == 1
-    assert f"not released: {reason}" in done.stderr
-    assert "Nothing has been published" not in done.stdout
+    monkeypatch.chdir(repository.folder)
+    assert tool.main(["0.2.0"]) == 1
+    printed = capfd.readouterr()
+    assert f"not released: {reason}" in printed.err
+    assert "Nothing has been published" not in printed.out
 
 
 def test_the_make_around_it_hands_nothing_down(repository):
