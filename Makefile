@@ -11,8 +11,14 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
 
+# A line `##@ Title` begins a group of targets, which lasts until the next such line. A title may come again.
 help:  ## list the targets
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@awk 'BEGIN { group = "Other"; lines[group] = "" } \
+	    /^##@ / { group = substr($$0, 5); if (!(group in lines)) { titles[++count] = group; lines[group] = "" } } \
+	    /^[a-z0-9-]+:.* ## / { target = text = $$0; sub(/:.*/, "", target); sub(/^[^#]*## /, "", text); \
+	        lines[group] = lines[group] sprintf("  %-17s %s\n", target, text) } \
+	    END { titles[++count] = "Other"; for (i = 1; i <= count; i++) \
+	        printf "%s%s\n%s", (i > 1 ? "\n" : ""), titles[i], lines[titles[i]] }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "softmax_cy needs Python 3.10 or newer; name one with `make PYTHON=...`")'
@@ -31,7 +37,9 @@ $(VENV)/%-requirements: $(BIN)/python pyproject.toml
 	$(BIN)/python tools/requirements.py $* | $(BIN)/python -m pip install --quiet --requirement /dev/stdin
 	@touch $@
 
-demo: $(VENV)/installed $(VENV)/demo-requirements  ## the article's walk and handwritten digits, two pictures; a network of torch; then slices in parts: a file, processes, attention
+##@ Try it
+
+demo: $(VENV)/installed $(VENV)/demo-requirements  ## Jacobians, handwritten digits, a network of torch; slices in parts: a file, processes, attention
 	$(BIN)/python examples/quickstart.py
 	$(BIN)/python examples/digits.py
 	$(BIN)/python examples/torch_classifier.py
@@ -39,11 +47,10 @@ demo: $(VENV)/installed $(VENV)/demo-requirements  ## the article's walk and han
 	$(BIN)/python examples/sharded_vocabulary.py
 	$(BIN)/python examples/attention_over_blocks.py
 
-dask-demo: $(VENV)/installed $(VENV)/dask-demo-requirements  ## arrays in chunks on a cluster that starts and stops itself: make dask-demo ARGS="--columns 400000" (minutes)
+dask-demo: $(VENV)/installed $(VENV)/dask-demo-requirements  ## arrays in chunks on a cluster of this machine (minutes): make dask-demo ARGS="--columns 400000"
 	$(BIN)/python -m benchmarks.chunks.demo $(ARGS)
 
-dask-chunks: $(VENV)/installed $(VENV)/dask-demo-requirements  ## how the cost grows with the number of chunks, 4 to 4096
-	$(BIN)/python -m benchmarks.chunks.cost $(ARGS)
+##@ Test
 
 test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every variant that runs here, doctests, linters
 	$(BIN)/python -m pytest
@@ -98,17 +105,24 @@ huge: $(VENV)/installed $(VENV)/test-requirements  ## arrays of more than 2**31 
 guard: $(VENV)/installed $(VENV)/test-requirements  ## no access out of bounds: millions of calls beside guard pages (half an hour)
 	$(BIN)/python -m pytest -m guard tests/test_guard.py
 
+##@ Measure
+
 race: $(VENV)/installed $(VENV)/race-requirements  ## beside torch, oneDNN, ONNX Runtime, JAX, SciPy, NumPy: make race ARGS="--select softmax"
 	$(BIN)/python -m benchmarks.race $(ARGS)
 
-race-torch: $(VENV)/installed $(VENV)/race-requirements  ## softmax_cy.torch beside torch, eager and compiled, with derivatives (minutes): make race-torch ARGS=--eager
+race-torch: $(VENV)/installed $(VENV)/race-requirements  ## softmax_cy.torch beside torch, eager and compiled (minutes): make race-torch ARGS=--eager
 	$(BIN)/python -m benchmarks.torch_race $(ARGS)
 
 race-busy: $(VENV)/installed $(VENV)/race-requirements  ## several threads beside processes that compute, and beside nothing (minutes)
 	$(BIN)/python -m benchmarks.busy $(ARGS)
 
-accuracy: $(VENV)/installed $(VENV)/accuracy-requirements  ## the largest error of every function, beside others: make accuracy ARGS="--markdown docs/results/accuracy.md"
+dask-chunks: $(VENV)/installed $(VENV)/dask-demo-requirements  ## how the cost of arrays in chunks grows with their number, 4 to 4096
+	$(BIN)/python -m benchmarks.chunks.cost $(ARGS)
+
+accuracy: $(VENV)/installed $(VENV)/accuracy-requirements  ## the largest error of every function, beside others (minutes)
 	$(BIN)/python -m benchmarks.accuracy $(ARGS)
+
+##@ Test
 
 exhaustive: $(VENV)/installed $(VENV)/test-requirements  ## the exponential on every float32 and many float64 (minutes)
 	$(BIN)/python tools/exhaustive.py $(ARGS)
@@ -129,10 +143,12 @@ golden-clang: $(VENV)/test-requirements  ## the same bits from another compiler:
 test-aarch64: $(VENV)/test-requirements  ## the package on an emulated aarch64, with the golden bits: its Python is Debian's (minutes)
 	$(BIN)/python tools/aarch64.py $(ARGS)
 
+##@ Measure
+
 OP := softmax
 VARIANT := v4
 DTYPE := float32
-try: $(VENV)/test-requirements  ## this tree's kernels against the installed ones: make try OP=softmax VARIANT=v4 DTYPE=float32
+try: $(VENV)/test-requirements  ## this tree's kernels against the installed ones (half a minute): make try OP=softmax VARIANT=v4
 	$(BIN)/python tools/try_kernels.py --operation $(OP) --variant $(VARIANT) --dtype $(DTYPE) $(ARGS)
 
 embedding: $(VENV)/installed $(VENV)/test-requirements  ## what a call through the C interface costs, beside torch row by row
@@ -140,11 +156,11 @@ embedding: $(VENV)/installed $(VENV)/test-requirements  ## what a call through t
 
 # What is measured is built and installed by asv in environments of its own, in .asv.
 COMMITS := HEAD^!
-bench: $(BIN)/python $(VENV)/bench-requirements  ## the full asv suite for some commits: make bench COMMITS=main~3..main (hours)
+bench: $(BIN)/python $(VENV)/bench-requirements  ## the full asv suite for some commits (hours): make bench COMMITS=main~3..main
 	$(BIN)/python -m asv machine --yes
 	$(BIN)/python -m asv run --show-stderr --skip-existing-successful "$(COMMITS)"
 
-bench-quick: $(VENV)/installed $(VENV)/bench-requirements  ## a part of the asv suite on this tree: that it works, about a minute
+bench-quick: $(VENV)/installed $(VENV)/bench-requirements  ## a part of the asv suite on this tree, to see that it works (a minute)
 	$(BIN)/python -m benchmarks.bench quick
 
 BASE := main~1
@@ -158,7 +174,15 @@ report: $(BIN)/python $(VENV)/bench-requirements  ## one HTML page from asv's re
 charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and tables of asv's results: docs/results/ and the README
 	$(BIN)/python -m benchmarks.charts
 
+##@ Release
+
+VERSION :=
+release: $(VENV)/installed $(VENV)/test-requirements  ## check, test and build a version, publish nothing: make release VERSION=0.2.0 ARGS=--dry-run
+	$(BIN)/python tools/check_release.py "$(VERSION)" $(ARGS)
+
+##@ Other
+
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts clean
+.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts release clean
