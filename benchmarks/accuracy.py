@@ -25,6 +25,7 @@ from benchmarks.race import restart_in
 from benchmarks.report import Table, markdown_table, write_below
 from benchmarks.screen import screen
 from softmax_cy import _dispatch
+from softmax_cy._selftest import BOUNDS  # what softmax_cy promises, in the units below
 
 SHORT = tuple(range(1, 131))
 MIDDLING = (255, 256, 257, 1000, 1023, 1024, 1025, 2047, 2048, 2049, 4095, 4096, 4097, 10_007)
@@ -38,24 +39,6 @@ SOME_FAMILIES = 200_000, ("normal", "negative", "all equal", "one dominant")
 FEW_FAMILIES = 2_000_000, ("normal", "negative")
 FORWARD_ALONE = 2_000_000
 
-# What softmax_cy promises, in the units below.
-BOUNDS = {
-    "softmax": 2.0,
-    "softmax, below the smallest normal": 1.0,
-    "softmax, where the logit is -inf": 0.0,
-    "log_softmax": 2.0,
-    "logsumexp": 2.0,
-    "softmax_vjp": 4.0,
-    "softmax_jvp": 4.0,
-    "log_softmax_vjp": 4.0,
-    "log_softmax_jvp": 4.0,
-    "softmax_jacobian, off the diagonal": 0.5,
-    "softmax_jacobian, diagonal": 1.0,
-    "log_softmax_jacobian, off the diagonal": 2.0,
-    "log_softmax_jacobian, diagonal": 2.0,
-    "cross_entropy": 2.0,
-    "cross_entropy, gradient": 4.0,
-}
 UNITS = (
     "logsumexp: ulp of the result, or half an ulp of the largest logit where that is larger: the two cancel there",
     "vjp, jvp and the gradient of cross_entropy: ulp of the sum of the absolute values of the terms",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from softmax_cy._operations import OPERATIONS
+from softmax_cy._selftest import integers, reals
 
 DIGESTS = Path(__file__).parent / "data" / "golden.json"
 
@@ -28,20 +29,6 @@ UNITS = {
     "masked": 2.0**-20,  # of which some are -inf
     "ties": 2.0**-20,  # of which there are few different ones
 }
-
-
-def integers(count, seed):
-    """64 bits each: SplitMix64 (Steele, Lea and Flood, 2014), of which any part can be computed by itself."""
-    state = np.arange(1, count + 1, dtype=np.uint64) + np.uint64(seed << 32)
-    z = state * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def reals(bits, unit, dtype):
-    """The upper 24 bits as an integer of either sign, in this unit: exact."""
-    return ((bits >> np.uint64(40)).astype(np.int64) - 2**23).astype(dtype) * dtype.type(unit)
 
 
 def inputs(kind, length, dtype):
