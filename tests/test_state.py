@@ -3,8 +3,10 @@
 import copy
 import itertools
 import pickle
+import re
 import sys
 import warnings
+from pathlib import Path
 
 import hypothesis
 import hypothesis.strategies as st
@@ -544,6 +546,29 @@ def test_losses_of_inexact_states(dtype, rng):
     loss, grad = state.cross_entropy_and_grad(x, target, 0)
     assert twin.ulps(loss, exact.loss) <= 2
     assert (np.abs(grad - exact.grad) <= 4 * exact.terms * np.finfo(dtype).eps).all()
+
+
+# ---- the guide ---------------------------------------------------------------------------------------------------
+
+GUIDE = Path(__file__).parents[1] / "docs/scale.md"
+
+
+@pytest.mark.skipif(not GUIDE.exists(), reason="the documents are not part of this copy")
+def test_the_commands_of_the_guide():
+    by_hand = GUIDE.read_text().partition("\n## Parts by hand\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```python\n(.*?)^```$", by_hand, flags=re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 2
+    names = {}
+    exec("".join(blocks), names)
+    logits, target = names["logits"], names["target"]
+    mean, grad = cross_entropy_and_grad(logits, target)
+    assert_same(np.concatenate(names["y"], -1), softmax(logits), "softmax")
+    assert_same(names["loss"], cross_entropy(logits, target, reduction="none"), "losses")
+    assert_same(names["mean"], mean, "mean")
+    assert_same(np.concatenate(names["grads"], -1), grad, "gradient")
+    block = block_length(logits.dtype)
+    for state, part in zip(names["states"], names["parts"], strict=True):
+        assert state.nbytes == len(logits) * (128 + 24 * -(-part.shape[-1] // block))
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------------
