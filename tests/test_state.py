@@ -212,6 +212,20 @@ def test_parts_of_one_element_and_empty_parts(dtype, rng):
 
 
 @every_variant
+def test_parts_around_each_border_of_blocks(dtype, rng):
+    """Results are computed in the units of the blocks they lie in: here they are far apart."""
+    block = block_length(dtype)
+    for rise in (-40, 40):
+        x = (rng.standard_normal((2, 3 * block + 2)) + rise * (np.arange(3 * block + 2) // block)).astype(dtype)
+        near = [border + i for border in (block, 2 * block, 3 * block) for i in (-1, 0, 1)]
+        state = merge_states(*cut(x, near))
+        assert state == softmax_state(x)
+        for place in near:
+            assert_finishes(state, x, [place])
+            assert_losses(state, x, np.array([place, 0]), [place])
+
+
+@every_variant
 def test_one_call_on_the_whole(dtype, rng):
     for length in (0, 1, 30, 20_000):
         assert_any_cut(rng.standard_normal((2, length)).astype(dtype), rng, cuts=[])
@@ -516,6 +530,21 @@ def measure_inexact(name, length, dtype, rng, scale=1.0):
 def test_inexact_states_stay_within_their_bound(name, dtype, rng):
     for length in (1, 17, 1000, 9001):
         assert max(measure_inexact(name, length, dtype, rng)) <= 2, length
+
+
+@every_variant
+def test_inexact_states_of_many_parts_stay_within_their_bound(dtype, rng):
+    """What each merge loses must not add up."""
+    length = 6000
+    for slope in (0, 60, -60):
+        x = (rng.standard_normal(length) + slope * np.arange(length) / length).astype(dtype)
+        state = softmax_state(x[:0], length=length, exact=False)
+        for start in range(0, length, 2):
+            state = state.merge(softmax_state(x[start : start + 2], offset=start, length=length, exact=False))
+        exact, unit = twin.logsumexp_and_unit(x)
+        assert twin.ulps(state.finish(x, 0), twin.softmax(x)) <= 2, slope
+        assert twin.ulps(state.finish_log(x, 0), twin.log_softmax(x)) <= 2, slope
+        assert twin.ulps(state.logsumexp(), exact, unit) <= 2, slope
 
 
 @every_variant
