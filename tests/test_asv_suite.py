@@ -373,7 +373,7 @@ def test_what_is_measured_of_states_is_right(name, length, dtype):
 
 
 @pytest.mark.parametrize("way", [STATES.EXACT, STATES.INEXACT])
-@pytest.mark.parametrize("parts", map(str, STATES.PARTS))
+@pytest.mark.parametrize("parts", list(map(str, STATES.PARTS)))
 def test_states_that_are_measured_are_of_the_whole_or_of_half_of_it(parts, way):
     case = ("3x500", "float64")
     known = prepared("time_logsumexp_of_state", *case, STATES.WHOLE)()
