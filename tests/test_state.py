@@ -322,6 +322,23 @@ def test_a_special_value_in_one_part_only(value, dtype, rng):
 
 
 @every_variant
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_slice_without_a_softmax_has_a_loss_in_no_part(value, dtype, rng):
+    """Wherever its target is, and whatever the weight of that."""
+    for length in (10, 9000):
+        x = rng.standard_normal((2, length)).astype(dtype)
+        x[0, slice(None) if value == -np.inf else slice(3, 4)] = value
+        state = merge_states(*cut(x, [2, length // 2]))
+        for weight in (None, np.ones(length), np.zeros(length)):
+            for start, stop in stretches([5, length - 1], length):
+                loss, grad = state.cross_entropy_and_grad(x[:, start:stop], [1, 1], start, weight=weight)
+                assert np.isnan(loss).tolist() == [True, False], (start, weight)
+                assert np.isnan(grad[0]).all(), (start, weight)
+                assert np.isfinite(grad[1]).all(), (start, weight)
+            assert_losses(state, x, np.array([1, 1]), [5], weight=weight)
+
+
+@every_variant
 @pytest.mark.parametrize("scale", [1e-30, 0.3, 1e4, 1e30])
 def test_scale(scale, dtype, rng):
     for length in (30, 9000):
