@@ -322,6 +322,19 @@ def test_a_special_value_in_one_part_only(value, dtype, rng):
 
 
 @every_variant
+def test_one_element_that_is_kept_counts_in_any_part(dtype):
+    """Of slices of nothing but -inf: softmax is NaN where anything is kept, and 0 where nothing is."""
+    for length, exact in itertools.product((10, 9000), (True, False)):
+        x = np.full((2, length), -np.inf, dtype)
+        for place in (0, length // 2, length - 1):
+            where = np.zeros((2, length), bool)
+            where[0, place] = True
+            for cuts in ([length // 3], [0, place, place + 1, length]):
+                state = merge_states(*cut(x, cuts, where=where, exact=exact))
+                assert_finishes(state, x, [5], where=where)
+
+
+@every_variant
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_slice_without_a_softmax_has_a_loss_in_no_part(value, dtype, rng):
     """Wherever its target is, and whatever the weight of that."""
