@@ -358,8 +358,8 @@ def restore_state(rows, description):
 cdef class SoftmaxState:
     """What a part of every slice leaves behind: made by `softmax_state`, merged by `merge_states`.
 
-    Only a state of the whole slices has results. Those of a part need the part once more. States can be pickled, and are
-    equal if all of their bytes are.
+    Only a state of the whole slices has results. Those of a part need the part once more. States can be pickled. They
+    are equal if they are of the same part and have the same bytes.
 
     Attributes
     ----------
