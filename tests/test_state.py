@@ -322,6 +322,22 @@ def test_a_special_value_in_one_part_only(value, dtype, rng):
 
 
 @every_variant
+def test_nan_in_a_block_without_a_number(dtype, rng):
+    """It counts, whether the numbers of the slice come before it or after it."""
+    block = block_length(dtype)
+    for place in (3, block + 3, 2 * block + 3):
+        x = rng.standard_normal((2, 3 * block)).astype(dtype)
+        first = place // block * block
+        x[:, first : first + block] = -np.inf
+        x[0, place] = np.nan
+        assert np.isnan(logsumexp(x)).tolist() == [True, False]
+        for exact in (True, False):
+            state = merge_states(*cut(x, [first, first + block], exact=exact))
+            assert np.isnan(state.logsumexp()).tolist() == [True, False], (place, exact)
+            assert np.isnan(state.finish(x, 0)).all(1).tolist() == [True, False], (place, exact)
+
+
+@every_variant
 def test_one_element_that_is_kept_counts_in_any_part(dtype):
     """Of slices of nothing but -inf: softmax is NaN where anything is kept, and 0 where nothing is."""
     for length, exact in itertools.product((10, 9000), (True, False)):
@@ -370,6 +386,9 @@ def test_weights_and_factors_that_are_no_numbers(dtype, rng):
     assert_losses(state, x, target, [1, 3, 3000], weight=weight.astype(np.float16))
     assert_losses(state, x, target, [1, 3, 3000], weight=weight.astype(">f8")[::-1].copy()[::-1])
     assert_losses(state, x, target, [1, 3, 3000], weight=np.arange(5000))
+    # Infinity times 0 is NaN, of the one kind that results have.
+    far = np.where(np.arange(5000) < 4000, x, dtype.type(-2000))
+    assert_losses(merge_states(*cut(far, [2, 2048])), far, target, [1, 3, 3000, 4500], weight=weight)
     for factor in (np.nan, np.inf):
         loss, grad = state.cross_entropy_and_grad(x[:, :9], target, 0, grad_scale=factor)
         assert_same(loss, cross_entropy(x, target, reduction="none"), factor)
