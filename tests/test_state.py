@@ -297,6 +297,12 @@ def test_a_mask_that_broadcasts(dtype, rng):
     assert_same(state.finish(x[:, 9:], 9, where=mask[9:]), softmax(x, where=mask)[:, 9:], "softmax")
     assert state.masked
     assert not softmax_state(x).masked
+    unmasked = softmax_state(x[:, :9], length=40), softmax_state(x[:, 9:], offset=9)
+    for state in (merge_states(unmasked[0], right), merge_states(left, unmasked[1])):
+        assert state.masked
+        with pytest.raises(ValueError, match="a loss has no mask"):
+            state.cross_entropy(x, [0, 1, 2], 0)
+    assert not merge_states(*unmasked).masked
 
 
 @every_variant
