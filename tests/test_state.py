@@ -453,6 +453,18 @@ def test_in_place(dtype, rng):
         assert_same(swapped, expected, "another order")
 
 
+@every_variant
+def test_a_mask_in_the_memory_of_the_result(dtype, rng):
+    x = rng.standard_normal((2, 9000)).astype(dtype)
+    mask = rng.random(x.shape) < 0.5
+    state = softmax_state(x, where=mask)
+    for finish, function in ((state.finish, softmax), (state.finish_log, log_softmax)):
+        out = np.zeros_like(x)
+        where = out.reshape(-1).view(bool)[: x.size].reshape(x.shape)
+        where[...] = mask
+        assert_same(finish(x, 0, where=where, out=out), function(x, where=mask), function.__name__)
+
+
 # ---- what a state is ---------------------------------------------------------------------------------------------
 
 
