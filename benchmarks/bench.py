@@ -158,7 +158,7 @@ def what_is_wrong(runs: Sequence[results.Run]) -> Iterator[str]:
 def public_functions(library: object) -> list[str]:
     """Name the functions that compute."""
     others = {"ctypes_functions", "get_include", "get_num_threads", "set_num_threads", "show_config"}
-    others |= {"SoftmaxState", "merge_states", "softmax_state"}  # benchmarks/chunks times them
+    others |= {"SoftmaxState", "merge_states", "softmax_state"}  # benchmarks/suite/states.py times them
     return [name for name in library.__all__ if not name.startswith("_") and name not in others]
 
 

@@ -26,6 +26,7 @@ from benchmarks.buffers import Buffers
 from benchmarks.cases import Case, inputs
 from benchmarks.operations import BY_NAME
 from benchmarks.operations import names as listed
+from benchmarks.peers import as_arrays
 from benchmarks.suite import every_operation, harness
 from benchmarks.suite.harness import LIMIT, NAIVE, NUMPY, OURS, PLACE, Grid, Missing, Pair, Parameters, ready
 
@@ -45,6 +46,8 @@ SPECIAL = {
     "softmax": "peakmem_softmax time_softmax_along_axis_0 time_softmax_beyond_cache time_softmax_by_length "
     "time_softmax_half_precision time_softmax_in_place time_softmax_small_call time_softmax_two_threads",
     "softmax_jacobian": "peakmem_softmax_jacobian",
+    "states": "peakmem_streamed_logsumexp time_cross_entropy_and_grad_of_part time_cross_entropy_of_part "
+    "time_finish_part time_logsumexp_of_state time_merge_states time_softmax_in_two_parts time_softmax_state",
 }
 
 
@@ -325,6 +328,89 @@ def test_lean_buffers_hold_the_right_things():
         assert isinstance(buffers, Buffers)
         assert buffers.out.shape == result
         assert np.isfinite(buffers.inputs[0]).all()
+
+
+STATES = MODULES["states"]
+OF_STATES = {name: function for name, function in FUNCTIONS.items() if name.startswith("states.time_")}
+
+
+def prepared(name, *combination):
+    """What a benchmark of states calls."""
+    prepares = fresh(parameters(FUNCTIONS[f"states.{name}"]))
+    assert combination not in prepares
+    prepares.prepared = None  # others may be asked for combinations that are in the list
+    return prepares.call
+
+
+def losses_of(name, cut):
+    """Those of the whole slices, and the second half of their gradients, if these are asked for."""
+    loss, *grads = as_arrays(getattr(softmax_cy, name)(cut.x, cut.target, reduction="none"))
+    return loss, *(grad[:, cut.middle :] for grad in grads)
+
+
+RIGHT = {
+    "time_finish_part": lambda cut: softmax_cy.softmax(cut.x)[:, cut.middle :],
+    "time_logsumexp_of_state": lambda cut: softmax_cy.logsumexp(cut.x),
+    "time_cross_entropy_of_part": lambda cut: losses_of("cross_entropy", cut),
+    "time_cross_entropy_and_grad_of_part": lambda cut: losses_of("cross_entropy_and_grad", cut),
+    "time_softmax_in_two_parts": lambda cut: softmax_cy.softmax(cut.x),
+}
+OF_WHOLE_SLICES = ("time_logsumexp_of_state", "time_softmax_in_two_parts")
+
+
+@pytest.mark.parametrize("dtype", harness.BOTH)
+@pytest.mark.parametrize("length", [50, 9000])
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_measured_of_states_is_right(name, length, dtype):
+    """The whole call computes as much. If it is given the whole slices, it computes the same."""
+    for way in (STATES.EXACT, STATES.INEXACT, STATES.WHOLE):
+        results = as_arrays(prepared(name, f"3x{length}", dtype, way)())
+        right = as_arrays(RIGHT[name](parameters(FUNCTIONS[f"states.{name}"]).cut))
+        for result, expected in zip(results, right, strict=True):
+            assert (result.shape, result.dtype) == (expected.shape, expected.dtype)
+            if way != STATES.WHOLE or name in OF_WHOLE_SLICES:
+                np.testing.assert_allclose(result, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("way", [STATES.EXACT, STATES.INEXACT])
+@pytest.mark.parametrize("parts", list(map(str, STATES.PARTS)))
+def test_states_that_are_measured_are_of_the_whole_or_of_half_of_it(parts, way):
+    case = ("3x500", "float64")
+    known = prepared("time_logsumexp_of_state", *case, STATES.WHOLE)()
+    merged = prepared("time_merge_states", *case, parts, way)()
+    assert merged.is_complete
+    np.testing.assert_allclose(merged.logsumexp(), known)
+    half = prepared("time_softmax_state", *case, way)()
+    assert (half.offset, half.stop, half.exact, half.shape) == (250, 500, way == STATES.EXACT, (3,))
+    assert prepared("time_softmax_state", *case, STATES.WHOLE)().shape == (3,)
+
+
+def test_logsumexp_of_a_stream_is_that_of_the_whole(monkeypatch):
+    monkeypatch.setattr(STATES, "STREAMED", (2, 3000))
+    monkeypatch.setattr(STATES, "READ_AT_ONCE", 1000)
+    exact, inexact, whole = (
+        prepared("peakmem_streamed_logsumexp", way)() for way in (STATES.EXACT, STATES.INEXACT, STATES.WHOLE)
+    )
+    assert exact.tobytes() == whole.tobytes()
+    np.testing.assert_allclose(inexact, whole, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(OF_STATES))
+def test_asv_times_many_calls_of_states(name, monkeypatch):
+    """And prepares them before its clock starts."""
+    benchmark = asv_benchmark(f"suite.{name}-0")
+    fresh(benchmark._skip_tuples)
+    assert not benchmark.do_setup()
+    monkeypatch.setattr(benchmark._skip_tuples, "prepare", lambda *_: pytest.fail("prepared twice"))
+    assert benchmark.do_run()["number"] > 1
+
+
+def test_a_build_without_states_has_nothing_to_measure(monkeypatch, capsys):
+    monkeypatch.setattr(harness.peer(OURS), "library", SimpleNamespace(softmax=lambda x: x))
+    for name in (*OF_STATES, "states.peakmem_streamed_logsumexp"):
+        prepares = fresh(parameters(FUNCTIONS[name]))
+        assert next(iter(prepares.combinations())) in prepares
+        assert "this build has no softmax_state" in capsys.readouterr().out
 
 
 def test_the_limit_is_no_peer_of_softmax_cy_in_time():

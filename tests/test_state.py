@@ -3,8 +3,10 @@
 import copy
 import itertools
 import pickle
+import re
 import sys
 import warnings
+from pathlib import Path
 
 import hypothesis
 import hypothesis.strategies as st
@@ -210,6 +212,20 @@ def test_parts_of_one_element_and_empty_parts(dtype, rng):
 
 
 @every_variant
+def test_parts_around_each_border_of_blocks(dtype, rng):
+    """Results are computed in the units of the blocks they lie in: here they are far apart."""
+    block = block_length(dtype)
+    for rise in (-40, 40):
+        x = (rng.standard_normal((2, 3 * block + 2)) + rise * (np.arange(3 * block + 2) // block)).astype(dtype)
+        near = [border + i for border in (block, 2 * block, 3 * block) for i in (-1, 0, 1)]
+        state = merge_states(*cut(x, near))
+        assert state == softmax_state(x)
+        for place in near:
+            assert_finishes(state, x, [place])
+            assert_losses(state, x, np.array([place, 0]), [place])
+
+
+@every_variant
 def test_one_call_on_the_whole(dtype, rng):
     for length in (0, 1, 30, 20_000):
         assert_any_cut(rng.standard_normal((2, length)).astype(dtype), rng, cuts=[])
@@ -281,6 +297,12 @@ def test_a_mask_that_broadcasts(dtype, rng):
     assert_same(state.finish(x[:, 9:], 9, where=mask[9:]), softmax(x, where=mask)[:, 9:], "softmax")
     assert state.masked
     assert not softmax_state(x).masked
+    unmasked = softmax_state(x[:, :9], length=40), softmax_state(x[:, 9:], offset=9)
+    for state in (merge_states(unmasked[0], right), merge_states(left, unmasked[1])):
+        assert state.masked
+        with pytest.raises(ValueError, match="a loss has no mask"):
+            state.cross_entropy(x, [0, 1, 2], 0)
+    assert not merge_states(*unmasked).masked
 
 
 @every_variant
@@ -306,6 +328,52 @@ def test_a_special_value_in_one_part_only(value, dtype, rng):
 
 
 @every_variant
+def test_nan_in_a_block_without_a_number(dtype, rng):
+    """It counts, whether the numbers of the slice come before it or after it."""
+    block = block_length(dtype)
+    for place in (3, block + 3, 2 * block + 3):
+        x = rng.standard_normal((2, 3 * block)).astype(dtype)
+        first = place // block * block
+        x[:, first : first + block] = -np.inf
+        x[0, place] = np.nan
+        assert np.isnan(logsumexp(x)).tolist() == [True, False]
+        for exact in (True, False):
+            state = merge_states(*cut(x, [first, first + block], exact=exact))
+            assert np.isnan(state.logsumexp()).tolist() == [True, False], (place, exact)
+            assert np.isnan(state.finish(x, 0)).all(1).tolist() == [True, False], (place, exact)
+
+
+@every_variant
+def test_one_element_that_is_kept_counts_in_any_part(dtype):
+    """Of slices of nothing but -inf: softmax is NaN where anything is kept, and 0 where nothing is."""
+    for length, exact in itertools.product((10, 9000), (True, False)):
+        x = np.full((2, length), -np.inf, dtype)
+        for place in (0, length // 2, length - 1):
+            where = np.zeros((2, length), bool)
+            where[0, place] = True
+            for cuts in ([length // 3], [0, place, place + 1, length]):
+                state = merge_states(*cut(x, cuts, where=where, exact=exact))
+                assert_finishes(state, x, [5], where=where)
+
+
+@every_variant
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_slice_without_a_softmax_has_a_loss_in_no_part(value, dtype, rng):
+    """Wherever its target is, and whatever the weight of that."""
+    for length in (10, 9000):
+        x = rng.standard_normal((2, length)).astype(dtype)
+        x[0, slice(None) if value == -np.inf else slice(3, 4)] = value
+        state = merge_states(*cut(x, [2, length // 2]))
+        for weight in (None, np.ones(length), np.zeros(length)):
+            for start, stop in stretches([5, length - 1], length):
+                loss, grad = state.cross_entropy_and_grad(x[:, start:stop], [1, 1], start, weight=weight)
+                assert np.isnan(loss).tolist() == [True, False], (start, weight)
+                assert np.isnan(grad[0]).all(), (start, weight)
+                assert np.isfinite(grad[1]).all(), (start, weight)
+            assert_losses(state, x, np.array([1, 1]), [5], weight=weight)
+
+
+@every_variant
 @pytest.mark.parametrize("scale", [1e-30, 0.3, 1e4, 1e30])
 def test_scale(scale, dtype, rng):
     for length in (30, 9000):
@@ -324,6 +392,9 @@ def test_weights_and_factors_that_are_no_numbers(dtype, rng):
     assert_losses(state, x, target, [1, 3, 3000], weight=weight.astype(np.float16))
     assert_losses(state, x, target, [1, 3, 3000], weight=weight.astype(">f8")[::-1].copy()[::-1])
     assert_losses(state, x, target, [1, 3, 3000], weight=np.arange(5000))
+    # Infinity times 0 is NaN, of the one kind that results have.
+    far = np.where(np.arange(5000) < 4000, x, dtype.type(-2000))
+    assert_losses(merge_states(*cut(far, [2, 2048])), far, target, [1, 3, 3000, 4500], weight=weight)
     for factor in (np.nan, np.inf):
         loss, grad = state.cross_entropy_and_grad(x[:, :9], target, 0, grad_scale=factor)
         assert_same(loss, cross_entropy(x, target, reduction="none"), factor)
@@ -380,6 +451,18 @@ def test_in_place(dtype, rng):
         swapped = np.zeros((9000, 2), dtype).T
         assert finish(x, 0, out=swapped) is swapped
         assert_same(swapped, expected, "another order")
+
+
+@every_variant
+def test_a_mask_in_the_memory_of_the_result(dtype, rng):
+    x = rng.standard_normal((2, 9000)).astype(dtype)
+    mask = rng.random(x.shape) < 0.5
+    state = softmax_state(x, where=mask)
+    for finish, function in ((state.finish, softmax), (state.finish_log, log_softmax)):
+        out = np.zeros_like(x)
+        where = out.reshape(-1).view(bool)[: x.size].reshape(x.shape)
+        where[...] = mask
+        assert_same(finish(x, 0, where=where, out=out), function(x, where=mask), function.__name__)
 
 
 # ---- what a state is ---------------------------------------------------------------------------------------------
@@ -517,6 +600,21 @@ def test_inexact_states_stay_within_their_bound(name, dtype, rng):
 
 
 @every_variant
+def test_inexact_states_of_many_parts_stay_within_their_bound(dtype, rng):
+    """What each merge loses must not add up."""
+    length = 6000
+    for slope in (0, 60, -60):
+        x = (rng.standard_normal(length) + slope * np.arange(length) / length).astype(dtype)
+        state = softmax_state(x[:0], length=length, exact=False)
+        for start in range(0, length, 2):
+            state = state.merge(softmax_state(x[start : start + 2], offset=start, length=length, exact=False))
+        exact, unit = twin.logsumexp_and_unit(x)
+        assert twin.ulps(state.finish(x, 0), twin.softmax(x)) <= 2, slope
+        assert twin.ulps(state.finish_log(x, 0), twin.log_softmax(x)) <= 2, slope
+        assert twin.ulps(state.logsumexp(), exact, unit) <= 2, slope
+
+
+@every_variant
 @pytest.mark.parametrize("kind", KINDS)
 def test_special_values_of_inexact_states(kind, dtype, rng):
     """NaN, infinities and zeros are where they are in one call."""
@@ -544,6 +642,29 @@ def test_losses_of_inexact_states(dtype, rng):
     loss, grad = state.cross_entropy_and_grad(x, target, 0)
     assert twin.ulps(loss, exact.loss) <= 2
     assert (np.abs(grad - exact.grad) <= 4 * exact.terms * np.finfo(dtype).eps).all()
+
+
+# ---- the guide ---------------------------------------------------------------------------------------------------
+
+GUIDE = Path(__file__).parents[1] / "docs/scale.md"
+
+
+@pytest.mark.skipif(not GUIDE.exists(), reason="the documents are not part of this copy")
+def test_the_commands_of_the_guide():
+    by_hand = GUIDE.read_text().partition("\n## Parts by hand\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```python\n(.*?)^```$", by_hand, flags=re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 2
+    names = {}
+    exec("".join(blocks), names)
+    logits, target = names["logits"], names["target"]
+    mean, grad = cross_entropy_and_grad(logits, target)
+    assert_same(np.concatenate(names["y"], -1), softmax(logits), "softmax")
+    assert_same(names["loss"], cross_entropy(logits, target, reduction="none"), "losses")
+    assert_same(names["mean"], mean, "mean")
+    assert_same(np.concatenate(names["grads"], -1), grad, "gradient")
+    block = block_length(logits.dtype)
+    for state, part in zip(names["states"], names["parts"], strict=True):
+        assert state.nbytes == len(logits) * (128 + 24 * -(-part.shape[-1] // block))
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------------

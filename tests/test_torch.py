@@ -21,6 +21,7 @@ import torch
 import softmax_cy
 import softmax_cy.torch as ours
 from operations import bits
+from softmax_cy._loss import TargetOutOfRange
 from softmax_cy.torch import _builtin, _kernels, _primitives, _routes
 from softmax_cy.torch._routes import Route, choose_route
 
@@ -266,6 +267,22 @@ def test_errors_that_torch_raises_too(call, error, message):
     for functions in (ours, functional):
         with pytest.raises(error, match=message):
             call(functions)
+
+
+@pytest.mark.parametrize("logits", [X, X.clone().requires_grad_()], ids=["plain", "with a derivative"])
+def test_no_words_make_an_index_error(logits, monkeypatch):
+    """What becomes an IndexError is told by its type, whatever a message says."""
+    words = "expected 0 <= target < 4"
+    with pytest.raises(ValueError, match=words):
+        ours.cross_entropy(logits, TARGET, reduction=words)
+
+    def refuse(*_):
+        raise TargetOutOfRange("other words")
+
+    monkeypatch.setattr(_kernels, "cross_entropy", refuse)
+    monkeypatch.setattr(_kernels, "cross_entropy_and_grad", refuse)
+    with pytest.raises(IndexError, match=r"^other words$"):
+        ours.cross_entropy(logits, TARGET)
 
 
 @pytest.mark.parametrize(

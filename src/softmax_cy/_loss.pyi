@@ -2,6 +2,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+class TargetOutOfRange(ValueError): ...
+
 def compute_part(
     with_grad: bool,
     x: ArrayLike,

@@ -51,6 +51,10 @@ cdef enum:
 cdef tuple REDUCTIONS = ("mean", "sum", "none")
 
 
+class TargetOutOfRange(ValueError):
+    """The index of a slice is no class. softmax_cy.torch tells it from other errors of value by this type."""
+
+
 cdef struct CrossEntropyWork:
     CrossEntropyKernel kernel
     const LongKernel *shared        # NULL: each slice is computed by one thread
@@ -295,7 +299,7 @@ cdef class Problem:
         cdef object true_index = index
         if self.is_of_uint64():
             true_index = <uint64_t> index
-        return ValueError(f"target{at} is {true_index}, expected 0 <= target < {self.count_classes()}")
+        return TargetOutOfRange(f"target{at} is {true_index}, expected 0 <= target < {self.count_classes()}")
 
     cdef int separate_operands(self, ndarray result) except -1:
         """Copy each operand that would change, while it is still needed, as the result is written."""

@@ -141,7 +141,7 @@ def softmax_state(x, axis=-1, *, offset=0, length=None, scale=1.0, where=None, d
     offset : int, optional
         Where the part begins in the slices.
     length : int, optional
-        The length of the whole slices. The default is where this part ends.
+        The length of the whole slices, the same for all their parts. The default is where this part ends.
     scale : float, optional
         As for `softmax`.
     where : array_like of bool, broadcastable to the shape of `x`, optional
@@ -358,6 +358,9 @@ def restore_state(rows, description):
 cdef class SoftmaxState:
     """What a part of every slice leaves behind: made by `softmax_state`, merged by `merge_states`.
 
+    Only a state of the whole slices has results. Those of a part need the part once more. States can be pickled. They
+    are equal if they are of the same part and have the same bytes.
+
     Attributes
     ----------
     offset, stop : int
@@ -369,9 +372,11 @@ cdef class SoftmaxState:
     shape : tuple of int
         The shape of `x` without this axis.
     scale : float
+        What the elements are multiplied by.
     dtype : dtype
         That of the results.
     exact : bool
+        Whether results have the bits of one call on the whole.
     masked : bool
         Whether a mask was given for any of it.
     is_complete : bool
@@ -545,7 +550,7 @@ cdef class SoftmaxState:
         offset : int
             Where this part begins.
         where : array_like of bool, optional
-            As it was given to `softmax_state`.
+            As it was given to `softmax_state`, of the elements of this part.
         out : ndarray, same shape as `x`, dtype `dtype`, optional
             The result is written here. It may be `x` itself.
 
@@ -600,13 +605,22 @@ cdef class SoftmaxState:
 
         Parameters
         ----------
+        x, target, offset, weight, ignore_index
+            These are the same as for `cross_entropy`.
         grad_scale : float, optional
-            The gradient is multiplied by this.
+            The gradient is multiplied by this: 1 / slices makes it that of the mean.
 
         Returns
         -------
         loss : ndarray, shape `shape`
+            What `cross_entropy` returns.
         grad : ndarray, same shape as `x`
+            The gradient of the sum of the losses of all parts.
+
+        Raises
+        ------
+        TypeError, ValueError
+            These are the same as from `cross_entropy`.
         """
         return self.find_losses(x, target, offset, weight, ignore_index, read_number(grad_scale, "grad_scale"))
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from softmax_cy._loss import TargetOutOfRange
 from softmax_cy.torch import _builtin, _kernels
 from softmax_cy.torch._kernels import find_class_dim
 from softmax_cy.torch._primitives import log_softmax
@@ -64,10 +65,8 @@ def call_kernel(kernel: Any, *arguments: Any) -> Any:
     """Call a kernel. An index out of range is an IndexError in torch."""
     try:
         return kernel(*arguments)
-    except ValueError as error:
-        if "expected 0 <= target <" in str(error):
-            raise IndexError(str(error)) from None
-        raise
+    except TargetOutOfRange as error:
+        raise IndexError(str(error)) from None
 
 
 class CrossEntropy(torch.autograd.Function):
