@@ -1,0 +1,239 @@
+"""The site without Sphinx: its sources can be made, nothing is left out of it, and the code on its pages runs.
+
+`make test-docs` builds the site and opens it in a browser.
+"""
+
+import ast
+import doctest
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import softmax_cy
+from softmax_cy._operations import OPERATIONS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+if not (DOCS / "site_sources").is_dir():
+    pytest.skip("the documents are not part of this copy", allow_module_level=True)
+
+sys.path.insert(0, str(DOCS))
+from site_sources import charts, gallery, header, operations, staging, tables
+from tools import capi_signatures, check_site
+
+RESULTS = DOCS / "results"
+SCRIPTS = sorted(DOCS.glob("gallery/*.py"))
+HEADER = Path(softmax_cy.get_include(), "softmax_cy.h").read_text()
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """The pages of the operations, by name."""
+    return operations.write_pages(OPERATIONS, RESULTS, {"softmax_cy.torch": ["softmax"]})
+
+
+# ---- what is on the site
+
+
+def toctree(page):
+    """The entries of the navigation in a page."""
+    blocks = re.findall(r"^```\{toctree\}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines() if line and not line.startswith(":")]
+    return {path for line in lines for path in ([line] if "*" not in line else globbed(line))}
+
+
+def globbed(pattern):
+    """The pages that a pattern of the navigation stands for."""
+    return {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.glob(f"{pattern}.md")}
+
+
+def test_every_page_is_in_the_navigation():
+    groups = {f"api/{name}" for name in operations.GROUPS}
+    listed = toctree(DOCS / "index.md") | groups
+    found = {page.relative_to(DOCS).with_suffix("").as_posix() for page in DOCS.rglob("*.md")} - {"index"}
+    assert found <= listed
+
+
+def test_every_entry_of_the_navigation_is_a_page():
+    generated = {"api/index", "gallery/index", "charts/speed", "charts/digits"}
+    generated |= {page.removesuffix(".md") for page in staging.BESIDE.values()}
+    missing = {entry for entry in toctree(DOCS / "index.md") - generated if not (DOCS / f"{entry}.md").exists()}
+    assert not missing
+
+
+def test_every_public_name_has_a_page(pages):
+    text = "".join([*pages.values(), *(page.read_text() for page in DOCS.glob("api/*.md"))])
+    documented = set(re.findall(r"^\.\. auto(?:function|class|data):: (\w+)$", text, re.MULTILINE))
+    assert documented == set(softmax_cy.__all__) - {"__version__"}
+
+
+def test_the_index_lists_every_page_of_the_api(pages):
+    entries = set(operations.write_index(OPERATIONS).splitlines())
+    assert set(pages) <= entries
+    assert {page.stem for page in DOCS.glob("api/*.md")} <= entries
+
+
+# ---- what the tables of docs/results/ give
+
+
+def test_every_operation_has_its_largest_errors(pages):
+    for name, page in pages.items():
+        digits = page.partition("## Largest error")[2]
+        assert re.search(r"\| float32 \| \d", digits), name
+        assert re.search(r"\| float64 \| \d", digits), name
+    assert "gradient" in pages["cross_entropy_and_grad"].partition("## Largest error")[2]
+    assert "cross_entropy, gradient" not in pages["cross_entropy"]
+
+
+def test_a_page_has_the_times_of_its_own_function(pages):
+    (row,) = (
+        row
+        for section in tables.read_sections(RESULTS / "race.md")
+        for row in section.rows
+        if row["case"] == "softmax-f32-10x4096-axis0"
+    )
+    expected = f"| float32, (10, 4096), axis 0 | {row['softmax_cy']} | {row['torch / ours']} | {row['best / ours']} |"
+    assert expected in pages["softmax"]
+    assert expected not in pages["log_softmax"]
+    for name, page in pages.items():
+        assert "## Cost" in page, name
+
+
+def test_tables_are_read_as_they_are_written(tmp_path):
+    page = tmp_path / "page.md"
+    table = "| case | a |\n|---|---:|\n| **b** | 1.7e7 |"
+    page.write_text(f"- date: today\n\n## One: ns\n\n{table}\n\n- a note\n\n## None\n\ntext\n")
+    (section,) = tables.read_sections(page)
+    assert (section.title, section.rows, section.notes) == ("One: ns", [{"case": "b", "a": "1.7e7"}], ["a note"])
+    assert tables.read_facts(page) == {"date": "today"}
+    assert [tables.read_number(cell) for cell in ("1.7e7", "1.25 (torch)", "-", "1,000")] == [1.7e7, 1.25, None, 1000]
+
+
+def test_charts_have_every_case_of_the_tables():
+    times = charts.read_times(RESULTS / "race.md")
+    shown = times["softmax, float32, in cache"]
+    assert set(shown["values"]) >= {"softmax_cy", "torch", "numpy", "scipy", "jax"}
+    assert all(len(values) == len(shown["cases"]) == 7 for values in shown["values"].values())
+    errors = charts.read_errors(RESULTS / "accuracy.md")
+    assert set(errors) == {"float32", "float64"}
+    assert {"softmax_cy", "bound", "torch"} <= set(errors["float32"]["all functions"]["values"])
+    assert len(charts.write_pages(RESULTS, None)) == 2
+
+
+# ---- the C interface
+
+
+def test_the_page_of_c_has_all_of_the_header():
+    page = header.write_page(HEADER)
+    for status in softmax_cy.capi.Status:
+        assert f".. c:enumerator:: SOFTMAX_CY_{status.name} = {status.value}\n" in page
+    for member in capi_signatures.members():
+        assert f".. c:member:: {member}\n" in page
+    for name in ("softmax_cy_import", "softmax_cy_status_message", "SOFTMAX_CY_ABI_VERSION", "SOFTMAX_CY_CAPSULE"):
+        assert name in page
+    assert page.count(".. c:") >= HEADER.count("/**") - 4  # of the file, and of what C++ and other names need
+
+
+# ---- links
+
+
+def test_links_are_moved_to_where_the_site_has_the_page(tmp_path):
+    stage = staging.Stage(tmp_path)
+    text = (
+        "[a](../CONTRIBUTING.md#rules) [b](scale.md) [c](../tests/test_site.py) [d](#here) [e](https://example.org/)\n"
+    )
+    moved = stage.move_links(f"{text}\n```\n[b](scale.md)\n```\n", DOCS)
+    assert moved == (
+        "[a](/contributing.md#rules) [b](/scale.md) [c](/source/tests/test_site.py.md) [d](#here) "
+        "[e](https://example.org/)\n\n```\n[b](scale.md)\n```\n"
+    )
+    stage.show_files()
+    assert "def test_links_are_moved" in (tmp_path / "source/tests/test_site.py.md").read_text()
+
+
+def test_the_sources_are_laid_out(tmp_path):
+    staging.lay_out(tmp_path, {"api/made.md": "# Made\n"})
+    shown = "source/src/softmax_cy/include/softmax_cy.h.md"
+    for name in ("api/made.md", "results/forward.png", "contributing.md", "changelog.md", shown):
+        assert (tmp_path / name).exists(), name
+    assert staging.CLAIMS not in (tmp_path / "index.md").read_text()
+
+
+def test_the_first_page_has_the_claims_of_the_readme():
+    assert staging.CLAIMS in (DOCS / "index.md").read_text()
+    assert staging.read_claims().startswith("- **Fast.**")
+
+
+# ---- the gallery
+
+
+def test_every_script_has_a_place_in_the_gallery():
+    assert sorted(gallery.ORDER) == [path.name for path in SCRIPTS]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_a_script_of_the_gallery_compiles_and_finds_the_examples(script):
+    tree = ast.parse(script.read_text())
+    compile(tree, script, "exec")
+    title, underline = ast.get_docstring(tree).splitlines()[:2]
+    assert underline == "=" * len(title)
+    examples = {path.stem for path in ROOT.glob("examples/*.py")}
+    for node in ast.walk(tree):
+        # What a script takes from an example must be there.
+        if isinstance(node, ast.ImportFrom) and node.module in examples:
+            example = ast.parse((ROOT / f"examples/{node.module}.py").read_text())
+            assert {alias.name for alias in node.names} <= {getattr(top, "name", "") for top in example.body}
+    assert "plt.subplots" in script.read_text()
+
+
+# ---- code on the pages
+
+BLOCKS = [(page, line, language, code) for page, line, language, code in check_site.list_code(DOCS)]
+# What a block of Python needs beside the blocks before it on its page.
+GIVEN = {
+    "apply_ufunc": "import xarray as xr; x = xr.DataArray(x, dims=['rows', 'classes'])",
+    "whole.__reduce__": "import numpy as np; from softmax_cy import softmax_state",
+}
+QUOTED = [path.read_text() for path in ROOT.glob("src/softmax_cy/examples/*/*") if path.is_file()]
+
+
+def code_of(*languages):
+    """The pages with code in these languages, and its blocks."""
+    found = {}
+    for page, line, language, code in BLOCKS:
+        if language in languages and not any(code in text for text in QUOTED):
+            found.setdefault(page, []).append((line, language, code))
+    return [pytest.param(page, blocks, id=str(page.relative_to(DOCS))) for page, blocks in found.items()]
+
+
+def import_all(code):
+    """Skip where the code imports what is not installed."""
+    for name in re.findall(r"^(?:>>> )?(?:import|from) ([\w.]+)", code, re.MULTILINE):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+
+
+@pytest.mark.parametrize(("page", "blocks"), code_of("pycon", "python"))
+def test_the_code_of_a_page_does_what_it_says(page, blocks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for line, language, code in blocks:
+        import_all(code)
+        if language == "python":
+            for word, given in GIVEN.items():
+                if word in code:
+                    exec(given, names)
+            exec(compile("\n" * line + code, page, "exec"), names)
+            continue
+        test = doctest.DocTestParser().get_doctest(code, names, page.name, str(page), line)
+        said = []
+        runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+        assert runner.run(test, out=said.append, clear_globs=False).failed == 0, "".join(said)
+        names = test.globs
+
+
+def test_every_kind_of_code_is_known():
+    known = {"", "text", "c", "cpp", "cython", "toml", "json", "make", "diff", *check_site.RUN_BY}
+    assert {language for _, _, language, _ in BLOCKS} <= known
