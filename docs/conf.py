@@ -89,6 +89,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "gallery/backreferences",
     "doc_module": ("softmax_cy",),
     "reference_url": {"softmax_cy": None},
+    "capture_repr": (),
     "download_all_examples": False,
     "show_signature": False,
     "show_memory": False,

@@ -24,6 +24,12 @@
   const table = choose("table", Object.keys(Object.values(data.groups)[0]));
   const measure = data.unit === "ulp" ? null : choose("shown", ["time", "times as long as softmax_cy"]);
 
+  // A label in lines of at most so many letters, if its words allow it.
+  const wrap = (text, letters) => text.split(" ").reduce((lines, word) => {
+    const longer = `${lines.at(-1)} ${word}`.trim();
+    return longer.length <= letters ? [...lines.slice(0, -1), longer] : [...lines, word];
+  }, [""]).filter(Boolean).join("<br>");
+
   function draw() {
     const shown = data.groups[group.value][table.value] || Object.values(data.groups[group.value])[0];
     const style = getComputedStyle(document.documentElement);
@@ -31,11 +37,12 @@
     const ours = shown.values.softmax_cy;
     const relative = measure && measure.selectedIndex === 1;
     const narrow = place.clientWidth < 600;
+    const labels = shown.cases.map((name) => wrap(name, narrow ? 18 : 26));
     const traces = Object.entries(shown.values)
       .filter(([name]) => !(relative && name === "softmax_cy"))
       .map(([name, values]) => ({
         type: "bar", name, orientation: narrow ? "h" : "v",
-        [narrow ? "y" : "x"]: shown.cases,
+        [narrow ? "y" : "x"]: labels,
         [narrow ? "x" : "y"]: values.map((value, i) => value === null ? null : relative ? value / ours[i] : value),
         marker: isYardstick(name)
           ? { color: "rgba(0,0,0,0)", line: { color: colour("--pst-color-text-muted"), width: 1.5 } }
@@ -43,15 +50,16 @@
         hovertemplate: `%{${narrow ? "y" : "x"}}<br>${name}: %{${narrow ? "x" : "y"}:.3g}<extra></extra>`,
       }));
     const numbers = {
-      type: "log", title: { text: relative ? "times as long as softmax_cy" : shown.axis }, dtick: 1,
+      type: "log", side: narrow ? "top" : "left", tickangle: 0, title: { text: relative ? "times as long as softmax_cy" : shown.axis }, dtick: 1,
       gridcolor: colour("--pst-color-border"), zeroline: false, exponentformat: "power", automargin: true,
     };
-    const cases = { automargin: true, tickangle: narrow ? 0 : "auto", autorange: narrow ? "reversed" : true };
+    const cases = { automargin: true, tickfont: { size: 11 }, tickangle: narrow ? 0 : "auto", autorange: narrow ? "reversed" : true };
+    const height = narrow ? 180 + 15 * shown.cases.length * traces.length : 520;
     const layout = {
-      height: narrow ? 140 + 22 * shown.cases.length * traces.length : 520,
+      height,
       margin: { t: 20, r: 10, l: 50, b: 40 }, barmode: "group", bargap: 0.25,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("--pst-color-text-base") },
-      legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, hovermode: "closest",
+      legend: { orientation: "h", y: narrow ? 1 + 55 / height : 1.02, yanchor: "bottom" }, hovermode: "closest",
       [narrow ? "xaxis" : "yaxis"]: numbers, [narrow ? "yaxis" : "xaxis"]: cases,
       shapes: relative ? [{
         type: "line", line: { color: COLOURS.softmax_cy, width: 2, dash: "dot" },

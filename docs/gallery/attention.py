@@ -13,6 +13,7 @@ scores.
 import matplotlib.pyplot as plt
 import numpy as np
 
+import attention_over_blocks as blocks
 from softmax_cy import merge_states, softmax, softmax_vjp
 
 TOKENS, FEATURES = 24, 16
@@ -68,8 +69,6 @@ print("gradient of the rows that see nothing:", np.abs(gradient[20:]).max())
 #
 # With many keys each device has a block of them. It sends 128 bytes a query, the state of its scores; the merged state
 # gives each block its weights, and the outputs add up. The classes are those of ``examples/attention_over_blocks.py``.
-
-import attention_over_blocks as blocks  # noqa: E402
 
 queries = rng.standard_normal((blocks.HEADS, blocks.QUERIES, blocks.FEATURES), dtype=np.float32)
 keys, values = rng.standard_normal((2, blocks.HEADS, blocks.KEYS, blocks.FEATURES), dtype=np.float32)

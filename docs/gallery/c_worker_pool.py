@@ -6,6 +6,7 @@ An extension in C with threads of its own: they take rows from a ring and normal
 worker ever holds the GIL. The program is ``row_pool.c`` of the examples that are installed with the package.
 """
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -40,7 +41,7 @@ print(re.search(r"^static void \*worker.*?^}", source, re.DOTALL | re.MULTILINE)
 
 subprocess.run(["make", "--silent", f"PYTHON={sys.executable}", "row_pool.so"], cwd=folder, check=True)
 sys.path.insert(0, str(folder))
-import row_pool  # noqa: E402
+row_pool = importlib.import_module("row_pool")
 
 # %%
 # Feed it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from typing import Any
 
 from docutils import nodes
@@ -25,12 +26,24 @@ def list_names() -> set[str]:
 
 NAMES = list_names()
 
+# Whose names the text of a page has in mind, where that is another module than softmax_cy, or nobody's.
+PAGES = {
+    "torch": "softmax_cy.torch",
+    "scale": "softmax_cy.dask",
+    "embedding": None,
+    "coming_from_torch": None,
+    "coming_from_scipy": None,
+    "coming_from_jax": None,
+    "results/race-torch": None,
+}
+
 
 def find_name(text: str, module: str | None) -> str | None:
-    """Return the full name of what a text names, if that is public."""
+    """Return the full name of what a text names, if that is public. Names without a module are those of `module`."""
     text = text.removesuffix("()")
-    places = (f"{module}.{text}", f"softmax_cy.{text}", text) if module else (f"softmax_cy.{text}", text)
-    return next((place for place in places if place in NAMES), None)
+    if "." in text or module is None:
+        return text if text in NAMES else None
+    return next((place for place in (f"{module}.{text}", f"softmax_cy.{text}") if place in NAMES), None)
 
 
 def link(full: str, shown: str, docname: str) -> nodes.Node:
@@ -47,7 +60,7 @@ def name_role(
 ) -> tuple[list[nodes.Node], list[nodes.system_message]]:
     """What single backticks in docstrings mean: a public function, or else code."""
     environment = inliner.document.settings.env
-    full = find_name(text, environment.ref_context.get("py:module"))
+    full = find_name(text, environment.ref_context.get("py:module", "softmax_cy"))
     if full is None:
         return [nodes.literal(text, text)], []
     return [link(full, text, environment.docname)], []
@@ -55,22 +68,20 @@ def name_role(
 
 def link_literals(app: Sphinx, doctree: nodes.document) -> None:
     """Make links of code in the text of a page that is the name of something public."""
+    page, no_places = app.env.docname, nodes.title | nodes.reference | addnodes.pending_xref
     for literal in list(doctree.findall(nodes.literal)):
-        parents = [parent for parent in walk_up(literal)]
-        if any(isinstance(parent, nodes.title | nodes.reference | addnodes.pending_xref) for parent in parents):
+        if any(isinstance(parent, no_places) for parent in walk_up(literal)):
             continue
-        full = find_name(literal.astext(), None)
+        full = find_name(literal.astext(), PAGES.get(page, "softmax_cy"))
         if full is not None and not literal.get("classes"):
-            literal.replace_self(link(full, literal.astext(), app.env.docname))
+            literal.replace_self(link(full, literal.astext(), page))
 
 
-def walk_up(node: nodes.Node) -> list[nodes.Node]:
-    """Return the nodes that hold this one."""
-    found = []
+def walk_up(node: nodes.Node) -> Iterator[nodes.Node]:
+    """Yield the nodes that hold this one."""
     while node.parent is not None:
         node = node.parent
-        found.append(node)
-    return found
+        yield node
 
 
 def cut_design(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -161,7 +161,7 @@ def write_index(operations: Iterable) -> str:
     ]
     for family, title in FAMILIES.items():
         names = [row.name for row in operations if row.family == family]
-        parts += [f"## {title}", document("softmax_cy", summarize(names)), list_pages(names)]
+        parts += [f"## {title}", document("softmax_cy", summarize(names)), list_pages(names, ":hidden:")]
     parts += ["## Other modules and interfaces", list_pages(GROUPS)]
     return "\n\n".join(parts) + "\n"
 
@@ -171,6 +171,6 @@ def summarize(names: Iterable[str]) -> str:
     return ".. autosummary::\n\n" + "\n".join(f"   {name}" for name in names)
 
 
-def list_pages(names: Iterable[str]) -> str:
+def list_pages(names: Iterable[str], option: str = ":maxdepth: 1") -> str:
     """Write the entries of the navigation."""
-    return "```{toctree}\n:maxdepth: 1\n\n" + "\n".join(names) + "\n```"
+    return "\n".join(["```{toctree}", option, "", *names, "```"])
