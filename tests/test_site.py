@@ -189,6 +189,59 @@ def test_a_script_of_the_gallery_compiles_and_finds_the_examples(script):
     assert "plt.subplots" in script.read_text()
 
 
+# ---- the check of the built site
+
+GOOD = "<!doctype html><title>t</title><meta name=viewport content=width=device-width><p id=here>text</p>"
+WRONG = {
+    "<script>console.error('oh')</script>": "console: oh",
+    "<script>throw Error('oh')</script>": "error: oh",
+    "<img src=missing.png>": "404: ",
+    "<img src=http://192.0.2.1/picture.png>": "asks another host: http://192.0.2.1/picture.png",
+    "<a href=missing.html>to</a>": "broken link: missing.html",
+    "<a href=#there>to</a>": "broken anchor: page.html#there",
+    "<p style='width: 500px'>wide</p>": "pixels wide on a phone",
+    "<p style='color: #888'>pale</p>": "light: contrast 3.5 of <p> 'pale'",
+    "<style>@media (prefers-color-scheme: dark) { p { color: #222; background: #333 } }</style>": "dark: contrast 1.3",
+}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, if this machine has one."""
+    if check_site.find_browser() is None:
+        pytest.skip("no Chromium on this machine: apt install chromium")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=check_site.find_browser(), args=check_site.BROWSER_OPTIONS
+        )
+        yield chromium
+        chromium.close()
+
+
+def complaints(browser, site, html):
+    """What is said of a site that has this page alone."""
+    (site / "page.html").write_text(html)
+    (site / "favicon.ico").touch()
+    server = check_site.Server(site)
+    checker = check_site.Checker(browser, site, server.address)
+    checker.check("page.html")
+    checker.check_links()
+    server.shutdown()
+    server.server_close()
+    return checker.wrong
+
+
+def test_nothing_is_said_of_a_good_page(browser, tmp_path):
+    assert complaints(browser, tmp_path, f"{GOOD}<a href=#here>to</a><a href=page.html>to</a>") == []
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_with_a_page_is_said(browser, tmp_path, wrong):
+    said = complaints(browser, tmp_path, GOOD + wrong)
+    assert any(WRONG[wrong] in line for line in said), said
+
+
 # ---- code on the pages
 
 BLOCKS = [(page, line, language, code) for page, line, language, code in check_site.list_code(DOCS)]
@@ -197,14 +250,13 @@ GIVEN = {
     "apply_ufunc": "import xarray as xr; x = xr.DataArray(x, dims=['rows', 'classes'])",
     "whole.__reduce__": "import numpy as np; from softmax_cy import softmax_state",
 }
-QUOTED = [path.read_text() for path in ROOT.glob("src/softmax_cy/examples/*/*") if path.is_file()]
 
 
-def code_of(*languages):
-    """The pages with code in these languages, and its blocks."""
+def code_of_pages():
+    """The pages with code in Python that no other test runs, and its blocks."""
     found = {}
     for page, line, language, code in BLOCKS:
-        if language in languages and not any(code in text for text in QUOTED):
+        if check_site.find_test(page.relative_to(DOCS).as_posix(), language) == "test_site.py":
             found.setdefault(page, []).append((line, language, code))
     return [pytest.param(page, blocks, id=str(page.relative_to(DOCS))) for page, blocks in found.items()]
 
@@ -215,7 +267,7 @@ def import_all(code):
         pytest.importorskip(name, reason=f"{name} is not installed")
 
 
-@pytest.mark.parametrize(("page", "blocks"), code_of("pycon", "python"))
+@pytest.mark.parametrize(("page", "blocks"), code_of_pages())
 def test_the_code_of_a_page_does_what_it_says(page, blocks, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -234,6 +286,14 @@ def test_the_code_of_a_page_does_what_it_says(page, blocks, tmp_path, monkeypatc
         names = test.globs
 
 
+@pytest.mark.parametrize("test", check_site.RUN_BY)
+def test_other_tests_run_the_code_of_their_pages(test):
+    text = (ROOT / "tests" / test).read_text()
+    for page in check_site.RUN_BY[test]:
+        assert (DOCS / page).exists()
+        assert page in text
+
+
 def test_every_kind_of_code_is_known():
-    known = {"", "text", "c", "cpp", "cython", "toml", "json", "make", "diff", *check_site.RUN_BY}
+    known = {"", "text", "c", "cpp", "cython", "toml", *check_site.PYTHON, *check_site.TERMINAL}
     assert {language for _, _, language, _ in BLOCKS} <= known

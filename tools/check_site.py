@@ -173,6 +173,12 @@ def contrast(one: list[float], other: list[float]) -> float:
     return (bright + 0.05) / (dark + 0.05)
 
 
+def find_browser() -> str | None:
+    """Return where Chromium is on this machine, or None."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
 def take_shots(browser: Any, address: str, folder: Path, pages: list[str]) -> None:
     """Take pictures of some pages."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -188,12 +194,24 @@ def take_shots(browser: Any, address: str, folder: Path, pages: list[str]) -> No
 # ---- code on the pages
 
 FENCE = re.compile(r"^(?P<fence>`{3,})(?P<language>\S*)[^\n]*\n(?P<code>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE)
+# Tests of a page that run its code, too. Any other code in Python is run by tests/test_site.py.
 RUN_BY = {
-    "pycon": "tests/test_site.py runs it and compares the output",
-    "python": "tests/test_site.py runs it, or it is a piece of an example that the tests run",
-    "console": "listed: commands for a terminal",
-    "sh": "listed: commands for a terminal",
+    "test_torch.py": ("torch.md",),
+    "test_examples_of_embedding.py": ("embedding.md",),
+    "test_pages.py": (
+        "getting_started.md",
+        "coming_from_torch.md",
+        "coming_from_scipy.md",
+        "coming_from_jax.md",
+        "how/exponential.md",
+        "how/sums.md",
+        "how/walks.md",
+        "how/threads.md",
+    ),
 }
+PYTHON, TERMINAL = ("pycon", "python"), ("console", "sh")
+# Other code that docs/embedding.md takes from the examples, or with which the tests build and run them.
+OF_EXAMPLES = ("console", "c", "cpp", "cython", "toml")
 
 
 def list_code(folder: Path) -> Iterator[tuple[Path, int, str, str]]:
@@ -205,12 +223,22 @@ def list_code(folder: Path) -> Iterator[tuple[Path, int, str, str]]:
                 yield page, text.count("\n", 0, block.start()) + 1, block["language"], block["code"]
 
 
+def find_test(page: str, language: str) -> str:
+    """Return the test that runs the code of a page, or nothing."""
+    own = next((test for test, pages in RUN_BY.items() if page in pages), "")
+    if language in PYTHON:
+        return own or "test_site.py"
+    return own if language in OF_EXAMPLES else ""
+
+
 def print_code(folder: Path) -> None:
-    """Print each block of code, with what runs it."""
+    """Print each block of code, with what runs it. Commands that nothing runs are printed, too."""
     for page, line, language, code in list_code(folder):
-        what = RUN_BY.get(language, "to read")
-        first = code.strip().splitlines()[0] if language in ("console", "sh") and code.strip() else ""
-        print(f"{page.relative_to(ROOT)}:{line}: {language or 'plain'}: {what}{': ' if first else ''}{first}")
+        test = find_test(page.relative_to(folder).as_posix(), language)
+        what = f"run by tests/{test}" if test else "to read"
+        if language in TERMINAL and not test:
+            what = "; ".join(re.findall(r"^(?:\$ )?(.+)", code, re.MULTILINE))
+        print(f"{page.relative_to(ROOT)}:{line}: {language or 'plain'}: {what}")
 
 
 def main() -> int:
@@ -224,7 +252,7 @@ def main() -> int:
     if options.code:
         print_code(ROOT / "docs")
         return 0
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    executable = find_browser()
     if executable is None:
         print("no Chromium on this machine: apt install chromium")
         return 1

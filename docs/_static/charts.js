@@ -37,7 +37,7 @@
     const ours = shown.values.softmax_cy;
     const relative = measure && measure.selectedIndex === 1;
     const narrow = place.clientWidth < 600;
-    const labels = shown.cases.map((name) => wrap(name, narrow ? 18 : 26));
+    const labels = shown.cases.map((name) => wrap(name, narrow ? 20 : 26));
     const traces = Object.entries(shown.values)
       .filter(([name]) => !(relative && name === "softmax_cy"))
       .map(([name, values]) => ({
@@ -50,16 +50,19 @@
         hovertemplate: `%{${narrow ? "y" : "x"}}<br>${name}: %{${narrow ? "x" : "y"}:.3g}<extra></extra>`,
       }));
     const numbers = {
-      type: "log", side: narrow ? "top" : "left", tickangle: 0, title: { text: relative ? "times as long as softmax_cy" : shown.axis }, dtick: 1,
-      gridcolor: colour("--pst-color-border"), zeroline: false, exponentformat: "power", automargin: true,
+      type: "log", dtick: 1, exponentformat: "power", tickangle: 0, tickfont: { size: narrow ? 11 : 13 },
+      title: { text: relative ? "times as long as softmax_cy" : shown.axis }, side: narrow ? "top" : "left",
+      gridcolor: colour("--pst-color-border"), zeroline: false, automargin: true,
     };
-    const cases = { automargin: true, tickfont: { size: 11 }, tickangle: narrow ? 0 : "auto", autorange: narrow ? "reversed" : true };
+    const cases = {
+      automargin: true, tickfont: { size: 11 }, tickangle: narrow ? 0 : "auto", autorange: narrow ? "reversed" : true,
+    };
     const height = narrow ? 180 + 15 * shown.cases.length * traces.length : 520;
     const layout = {
       height,
       margin: { t: 20, r: 10, l: 50, b: 40 }, barmode: "group", bargap: 0.25,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("--pst-color-text-base") },
-      legend: { orientation: "h", y: narrow ? 1 + 55 / height : 1.02, yanchor: "bottom" }, hovermode: "closest",
+      legend: { orientation: "h", y: narrow ? 1 + 85 / height : 1.02, yanchor: "bottom" }, hovermode: "closest",
       [narrow ? "xaxis" : "yaxis"]: numbers, [narrow ? "yaxis" : "xaxis"]: cases,
       shapes: relative ? [{
         type: "line", line: { color: COLOURS.softmax_cy, width: 2, dash: "dot" },
