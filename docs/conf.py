@@ -20,6 +20,7 @@ from site_sources import charts, header, operations, staging  # noqa: E402
 import softmax_cy  # noqa: E402
 import softmax_cy.dask  # noqa: E402
 import softmax_cy.numba  # noqa: E402
+import softmax_cy.plain  # noqa: E402  # or else Sphinx would read its stub, which has no docstrings
 import softmax_cy.torch  # noqa: E402
 from softmax_cy._operations import OPERATIONS  # noqa: E402
 

@@ -47,6 +47,21 @@ FACTS = """() => {
   };
 }"""
 
+# What reaches beyond the edge of the window, where nothing scrolls that it is in: it is cut off.
+CUT_OFF = """() => {
+  const scrolls = (element) => {
+    for (let at = element; at && at !== document.body; at = at.parentElement) {
+      if (["auto", "scroll"].includes(getComputedStyle(at).overflowX) && at.scrollWidth > at.clientWidth) return true;
+    }
+    return false;
+  };
+  const article = document.querySelector("article") || document.body;
+  const parts = [...article.querySelectorAll("h1, h2, h3, p, li, dt, dd, img, figure, select, svg")];
+  const wide = parts.filter((e) => e.offsetParent !== null && e.getBoundingClientRect().right > window.innerWidth + 1
+    || e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX === "visible" && e.clientWidth > 0);
+  return wide.filter((e) => !scrolls(e)).map((e) => `<${e.tagName.toLowerCase()}> ${(e.innerText || "").slice(0, 40)}`);
+}"""
+
 FORMULAS_ARE_DRAWN = "() => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true"
 
 
@@ -57,6 +72,11 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
         threading.Thread(target=self.serve_forever, daemon=True).start()
         self.address = f"http://127.0.0.1:{self.server_port}/"
+
+    def handle_error(self, *_: Any) -> None:
+        """Write no traceback where the browser hangs up: it leaves a page when it has seen enough."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(*_)
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -123,6 +143,8 @@ class Checker:
         width = self.tab.evaluate("document.documentElement.scrollWidth")
         if width > PHONE["width"]:
             self.complain(f"{width} pixels wide on a phone of {PHONE['width']}")
+        for part in self.tab.evaluate(CUT_OFF):
+            self.complain(f"cut off on a phone: {part}")
 
     def check_search(self, word: str) -> None:
         """The search must find a word that is on many pages."""

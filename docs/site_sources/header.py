@@ -26,7 +26,11 @@ def write_page(header: str) -> str:
         ]
     )
     guide = "The guide with examples in C, C++, Cython, numba and cffi is [embedding](/embedding.md)."
-    return f"# The C interface\n\n{guide} This page is the header.\n\n```{{eval-rst}}\n{body}\n```\n"
+    in_python = ".. autoclass:: softmax_cy.capi.Status\n   :members:\n   :undoc-members:\n   :member-order: bysource"
+    return (
+        f"# The C interface\n\n{guide} This page is the header.\n\n```{{eval-rst}}\n{body}\n```\n\n"
+        f"## In Python\n\n```{{eval-rst}}\n{in_python}\n```\n"
+    )
 
 
 def describe_statuses(header: str) -> list[str]:

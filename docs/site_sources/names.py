@@ -17,7 +17,7 @@ NO_LINKS = {"softmax_cy.__version__"}
 
 def list_names() -> set[str]:
     """Return the public names of all modules, with the modules before them."""
-    found = set(MODULES) - {"softmax_cy"}  # which in C is a pointer
+    found = {*MODULES, "softmax_cy.capi.Status"} - {"softmax_cy"}  # which in C is a pointer
     for module in MODULES:
         if module != "softmax_cy.numba":  # its page is a table
             found |= {f"{module}.{name}" for name in importlib.import_module(module).__all__}
@@ -84,15 +84,20 @@ def walk_up(node: nodes.Node) -> Iterator[nodes.Node]:
         yield node
 
 
-def cut_design(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Leave out what the docstring of a module says to those who read its source."""
-    if what == "module" and "Design:" in lines:
+def adapt_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Leave out what the docstring of a module says to readers of its source, and show indented lines as they are."""
+    if what != "module":
+        return
+    if "Design:" in lines:
         del lines[lines.index("Design:") :]
+    for i in range(len(lines) - 2):
+        if lines[i].endswith(":") and not lines[i + 1] and lines[i + 2].startswith("    "):
+            lines[i] += ":"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the role and the links."""
     app.add_role("name", name_role)
     app.connect("doctree-read", link_literals)
-    app.connect("autodoc-process-docstring", cut_design, priority=0)
+    app.connect("autodoc-process-docstring", adapt_docstring, priority=0)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
