@@ -198,7 +198,7 @@ WRONG = {
     "<a href=missing.html>to</a>": "broken link: missing.html",
     "<a href=#there>to</a>": "broken anchor: page.html#there",
     "<p style='width: 500px'>wide</p>": "pixels wide on a phone",
-    "<div style='overflow: hidden'><h1>a_long_name_without_a_space_in_it</h1></div>": "cut off on a phone: <h1> a_long_name",
+    "<div style='overflow: hidden'><h1>a_name_without_a_space_in_it</h1></div>": "cut off on a phone: <h1> a_name",
     "<p style='color: #888'>pale</p>": "light: contrast 3.5 of <p> 'pale'",
     "<style>@media (prefers-color-scheme: dark) { p { color: #222; background: #333 } }</style>": "dark: contrast 1.3",
 }
