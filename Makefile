@@ -154,6 +154,20 @@ try: $(VENV)/test-requirements  ## this tree's kernels against the installed one
 embedding: $(VENV)/installed $(VENV)/test-requirements  ## what a call through the C interface costs, beside torch row by row
 	$(BIN)/python -m benchmarks.embedding
 
+##@ Documentation
+
+docs: $(VENV)/installed $(VENV)/docs-requirements  ## the site, in build/site: pages, API, gallery, charts (a minute; no network)
+	rm -rf build/site*
+	mkdir -p build/site-source
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d build/site-doctrees build/site-source build/site
+	@echo build/site/index.html
+
+test-docs: docs  ## open every page of the site in Chromium, and run the code on the pages
+	$(BIN)/python tools/check_site.py $(ARGS)
+	$(BIN)/python -m pytest -q tests/test_site.py tests/test_docs.py
+
+##@ Measure
+
 # What is measured is built and installed by asv in environments of its own, in .asv.
 COMMITS := HEAD^!
 bench: $(BIN)/python $(VENV)/bench-requirements  ## the full asv suite for some commits (hours): make bench COMMITS=main~3..main
@@ -185,4 +199,4 @@ release: $(VENV)/installed $(VENV)/test-requirements  ## check, test and build a
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts release clean
+.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding docs test-docs bench bench-quick bench-compare report charts release clean
