@@ -98,7 +98,7 @@ def softmax(
             [0.2500, 0.2500, 0.2500, 0.2500]])
     """
     if (native := _routes.native) is not None and not is_compiling():
-        y = native.softmax(input, dim, dtype, where, scale)
+        y: Tensor | None = native.softmax(input, dim, dtype, where, scale)
         if y is not None:
             return y
     if has_torch_function_unary(input):
@@ -149,7 +149,7 @@ def log_softmax(
     tensor([-4.2484e-18, -4.0000e+01])
     """
     if (native := _routes.native) is not None and not is_compiling():
-        y = native.log_softmax(input, dim, dtype, where, scale)
+        y: Tensor | None = native.log_softmax(input, dim, dtype, where, scale)
         if y is not None:
             return y
     if has_torch_function_unary(input):
@@ -206,7 +206,7 @@ def logsumexp(
     tensor([0.6931, 0.6931])
     """
     if (native := _routes.native) is not None and not is_compiling():
-        y = native.logsumexp(input, dim, keepdim, where, scale)
+        y: Tensor | None = native.logsumexp(input, dim, keepdim, where, scale)
         if y is not None:
             return y
     if has_torch_function_unary(input):
@@ -287,7 +287,7 @@ def cross_entropy(
     tensor(0.6931)
     """
     if (native := _routes.native) is not None and not is_compiling():
-        y = native.cross_entropy(
+        y: Tensor | None = native.cross_entropy(
             input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing, where, scale
         )
         if y is not None:

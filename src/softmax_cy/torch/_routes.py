@@ -17,6 +17,7 @@ KERNEL      None of these: the kernel.
 from __future__ import annotations
 
 import enum
+import importlib
 import warnings
 from types import ModuleType
 
@@ -38,13 +39,12 @@ PLAIN = (Tensor, Parameter)
 def import_native() -> ModuleType | None:
     """Return the extension in C++, or None where it was not built, or cannot run."""
     try:
-        from softmax_cy.torch import _native
+        return importlib.import_module("softmax_cy.torch._native")
     except ModuleNotFoundError:
         return None
     except ImportError as error:
         warnings.warn(f"softmax_cy.torch does without its extension in C++: {error}", RuntimeWarning, stacklevel=2)
         return None
-    return _native
 
 
 native = import_native()
