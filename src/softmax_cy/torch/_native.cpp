@@ -155,18 +155,18 @@ auto with_real(const Tensor &x, const Body &body) {
 
 /// Return the function of the table for this type.
 template <typename Real, typename Single, typename Double>
-auto choose(Single Table::*single, Double Table::*both) {
+auto choose(Single Table::*of_float, Double Table::*of_double) {
     if constexpr (std::is_same_v<Real, float>)
-        return softmax_cy->*single;
+        return softmax_cy->*of_float;
     else
-        return softmax_cy->*both;
+        return softmax_cy->*of_double;
 }
 
-/// A tensor as rows along its last dimension.
+/// A tensor as rows along its last dimension. They lie at even distances in a contiguous tensor, and in most others.
 struct Rows {
     ptrdiff_t count = 1, length, stride = 0, inner;
+    bool are_even = true;
 
-    /// Any contiguous tensor lies in rows; a gradient may have been expanded.
     explicit Rows(const Tensor &x) : length(x.sizes().back()), inner(x.strides().back()) {
         for (int64_t d = x.dim() - 2; d >= 0; d--) {
             const int64_t size = x.sizes()[d];
@@ -178,7 +178,6 @@ struct Rows {
             count *= size;
         }
     }
-    bool are_even = true;
 };
 
 /// The two functions whose result has the shape of the logits.
@@ -287,7 +286,7 @@ class Backward : public Node {
     }
 };
 
-/// Say whether two tensors that hooks may have replaced still agree.
+/// Say whether the kernels may read what was kept: hooks may have put something else in its place.
 bool is_like(const Tensor &x, const Tensor &grad) {
     return is_known(x) && x.is_contiguous() && x.scalar_type() == grad.scalar_type();
 }
@@ -491,13 +490,13 @@ PyObject *compute_cross_entropy(PyObject *, PyObject *const *arguments, Py_ssize
     const Tensor *x = count == 10 ? take_logits(arguments[0], CROSS_ENTROPY_COST) : nullptr;
     if (x == nullptr || x->dim() != 2)
         Py_RETURN_NONE;
-    for (const int i : {2, 3, 5, 8})
+    for (const int i : {2, 3, 5, 8}) // weight, size_average, reduce, where
         if (arguments[i] != Py_None)
             Py_RETURN_NONE;
     const Tensor *target = take_classes(arguments[1], *x);
     const auto ignore_index = read_int(arguments[4]);
     const char *reduction = read_reduction(arguments[6]);
-    // A target that is ignored would be a class out of range to the kernel, unless the class is a possible one.
+    // The kernel ignores nothing. A negative class is out of range to it, and it leaves the call; others are left here.
     if (target == nullptr || !ignore_index || *ignore_index >= 0 || reduction == nullptr ||
         !is_float(arguments[7], 0) || !is_float(arguments[9], 1))
         Py_RETURN_NONE;
