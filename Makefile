@@ -31,6 +31,7 @@ $(VENV)/installed: $(BIN)/python $(SOURCES)
 	rm -rf build/wheel build/lib* build/bdist*
 	SOFTMAX_CY_BUILD_TEST_VARIANTS=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
+	rm -f $(VENV)/lib/python3*/site-packages/softmax_cy/torch/_native*
 	@touch $@
 
 $(VENV)/%-requirements: $(BIN)/python pyproject.toml
@@ -112,6 +113,9 @@ race: $(VENV)/installed $(VENV)/race-requirements  ## beside torch, oneDNN, ONNX
 
 race-torch: $(VENV)/installed $(VENV)/race-requirements  ## softmax_cy.torch beside torch, eager and compiled (minutes): make race-torch ARGS=--eager
 	$(BIN)/python -m benchmarks.torch_race $(ARGS)
+
+torch-extension: $(VENV)/installed $(VENV)/race-requirements  ## the extension of softmax_cy.torch in C++, into .venv: make torch-extension race-torch
+	$(BIN)/python tools/torch_extension.py
 
 race-busy: $(VENV)/installed $(VENV)/race-requirements  ## several threads beside processes that compute, and beside nothing (minutes)
 	$(BIN)/python -m benchmarks.busy $(ARGS)
@@ -199,4 +203,4 @@ release: $(VENV)/installed $(VENV)/test-requirements  ## check, test and build a
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding docs test-docs bench bench-quick bench-compare report charts release clean
+.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch torch-extension race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding docs test-docs bench bench-quick bench-compare report charts release clean

@@ -7,6 +7,7 @@ Environment variables:
 
 SOFTMAX_CY_BUILD_DEBUG=1            bounds checks on, no optimisation, debug symbols
 SOFTMAX_CY_BUILD_TEST_VARIANTS=1    build the variants that only tests use, too
+SOFTMAX_CY_BUILD_TORCH=1            build the extension of softmax_cy.torch in C++, too: docs/torch.md
 SOFTMAX_CY_BUILD_ONLY="v3 v4"       build these variants and no others: to try a change of the kernels
 """
 
@@ -24,6 +25,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
+import torch_extension
 import write_capi
 import write_kernel_table
 from write_shims import DTYPES, shim_path, variant_table, write_shims
@@ -190,6 +192,7 @@ setup(
         compiler_directives=DIRECTIVES,
         show_all_warnings=True,
         nthreads=0,
-    ),
+    )
+    + torch_extension.extensions(),
     cmdclass={"build_ext": BuildWithInfo},
 )

@@ -124,6 +124,12 @@ def why_not_compiled() -> str:
     return ""
 
 
+def name_route() -> str:
+    """Say whether the extension in C++ was built, which takes all calls of the race."""
+    routes = importlib.import_module("softmax_cy.torch._routes")
+    return "with its extension in C++" if routes.native is not None else "without its extension in C++"
+
+
 def make_inputs(case: Case) -> tuple[list[torch.Tensor], torch.Tensor | None]:
     """Return what the function takes, always the same, and the gradient that the backward pass begins with."""
     generator = torch.Generator().manual_seed(SEED)
@@ -247,7 +253,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace, output: PlainScreen | RichScreen) -> int:
     """Measure the cases that were selected, show and write the tables, and return the exit code."""
     missing = {COMPILED: why} if (why := "--eager" if options.eager else why_not_compiled()) else {}
-    description = machine.describe([peers.Torch()])
+    description = {**machine.describe([peers.Torch()]), "softmax_cy.torch": name_route()}
     remarks = [*machine.warnings(), *(f"left out: {name}: {why}" for name, why in missing.items())]
     for line in (*(f"{name}: {text}" for name, text in description.items()), *remarks, ""):
         output.say(line)

@@ -231,6 +231,17 @@ def test_cross_entropy_without_a_gradient(rng):
         assert same_bits([losses], [softmax_cy.cross_entropy(x, target, reduction="none")])
 
 
+def test_the_gradient_of_a_mean_has_the_bits_of_python(rng):
+    """1 / rows is given in double, also for logits of float."""
+    for suffix, dtype in DTYPES.items():
+        for rows in (3, 5, 7, 100):
+            x, target = make_inputs(f"cross_entropy_and_grad_{suffix}", rng, rows, 10)
+            losses, grad = np.empty(rows, dtype), np.empty_like(x)
+            status = call(f"cross_entropy_and_grad_{suffix}", [x, target], [losses, grad], 1 / rows)
+            assert status == Status.OK
+            assert same_bits([grad], [softmax_cy.cross_entropy_and_grad(x, target)[1]])
+
+
 def test_members_of_a_struct_beside_each_other(rng):
     """Each row is a record of logits and results."""
     for suffix, dtype in DTYPES.items():

@@ -384,6 +384,7 @@ def test_routes():
 
 
 def test_torch_decides_on_threads(monkeypatch):
+    monkeypatch.setattr(_routes, "native", None)
     seen = []
     original = softmax_cy.softmax
     monkeypatch.setattr(softmax_cy, "softmax", lambda *a, **k: seen.append(k["num_threads"]) or original(*a, **k))
@@ -466,6 +467,7 @@ class Attention(torch.nn.Module):
 
 def test_patching_a_model(monkeypatch):
     """All functions are ours within the block, and torch's after it."""
+    monkeypatch.setattr(_routes, "native", None)
     calls = []
     monkeypatch.setattr(_builtin, "torch_softmax", lambda *_: calls.append("torch"))
     model, x = Attention(), draw((3, 4), torch.float32)

@@ -18,6 +18,7 @@ from benchmarks.timing import Outcome
 from benchmarks.torch_race import EAGER, GROUPS, OURS, Case
 
 import softmax_cy.torch
+from softmax_cy.torch import _routes
 
 pytestmark = pytest.mark.usefixtures("torch_as_before")
 
@@ -101,6 +102,12 @@ def test_why_there_is_no_torch_compile(monkeypatch, capsys):
     assert torch_race.why_not_compiled() == "torch.compile: no C++ compiler"
     assert torch_race.main([*QUICK[:-1], "--select", "softmax-1x10"]) == 0
     assert "left out: torch compiled: torch.compile: no C++ compiler" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("native", "text"), [(None, "without"), (object(), "with")])
+def test_the_race_says_whether_the_extension_is_there(monkeypatch, native, text):
+    monkeypatch.setattr(_routes, "native", native)
+    assert torch_race.name_route() == f"{text} its extension in C++"
 
 
 @pytest.mark.parametrize(

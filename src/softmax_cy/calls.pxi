@@ -160,8 +160,8 @@ cdef inline int call_cross_entropy_kernel(
         or grad.data != NULL and (grad.counts[0] != rows or grad.counts[1] != length)
     ):
         return SOFTMAX_CY_SHAPE_MISMATCH
-    grad_scale = round_to_size(grad_scale, size)
-    if not -INFINITY < grad_scale < INFINITY:
+    # It is not rounded beyond this check, or the gradient of a mean would have other bits than in Python.
+    if not -INFINITY < round_to_size(grad_scale, size) < INFINITY:
         return SOFTMAX_CY_BAD_SCALE
     if rows == 0:
         return SOFTMAX_CY_OK

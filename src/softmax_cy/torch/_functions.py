@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn._reduction import legacy_get_string
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 
-from softmax_cy.torch import _primitives
+from softmax_cy.torch import _primitives, _routes
 from softmax_cy.torch._losses import compute_loss
+from softmax_cy.torch._routes import is_compiling
 
 
 def count_dim(dim: int, rank: int) -> int:
@@ -96,6 +97,10 @@ def softmax(
     tensor([[0.2500, 0.2500, 0.2500, 0.2500],
             [0.2500, 0.2500, 0.2500, 0.2500]])
     """
+    if (native := _routes.native) is not None and not is_compiling():
+        y: Tensor | None = native.softmax(input, dim, dtype, where, scale)
+        if y is not None:
+            return y
     if has_torch_function_unary(input):
         return handle_torch_function(softmax, (input,), input, dim, dtype, where=where, scale=scale)
     return compute_along(_primitives.softmax, input, dim, dtype, where, scale)
@@ -143,6 +148,10 @@ def log_softmax(
     >>> log_softmax(torch.tensor([40.0, 0.0]), dim=0)
     tensor([-4.2484e-18, -4.0000e+01])
     """
+    if (native := _routes.native) is not None and not is_compiling():
+        y: Tensor | None = native.log_softmax(input, dim, dtype, where, scale)
+        if y is not None:
+            return y
     if has_torch_function_unary(input):
         return handle_torch_function(log_softmax, (input,), input, dim, dtype, where=where, scale=scale)
     return compute_along(_primitives.log_softmax, input, dim, dtype, where, scale)
@@ -196,6 +205,10 @@ def logsumexp(
     >>> logsumexp(torch.zeros(2, 2), dim=1)
     tensor([0.6931, 0.6931])
     """
+    if (native := _routes.native) is not None and not is_compiling():
+        y: Tensor | None = native.logsumexp(input, dim, keepdim, where, scale)
+        if y is not None:
+            return y
     if has_torch_function_unary(input):
         return handle_torch_function(logsumexp, (input,), input, dim, keepdim, where=where, scale=scale)
     x = input if input.dim() else input.unsqueeze(0)
@@ -273,6 +286,12 @@ def cross_entropy(
     >>> cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
     tensor(0.6931)
     """
+    if (native := _routes.native) is not None and not is_compiling():
+        y: Tensor | None = native.cross_entropy(
+            input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing, where, scale
+        )
+        if y is not None:
+            return y
     if has_torch_function_variadic(input, target):
         return handle_torch_function(
             cross_entropy,

@@ -7,12 +7,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from softmax_cy._loss import TargetOutOfRange
 from softmax_cy.torch import _builtin, _kernels
 from softmax_cy.torch._kernels import find_class_dim
 from softmax_cy.torch._primitives import log_softmax
-from softmax_cy.torch._routes import Route, choose_route, find_tracing_state
+from softmax_cy.torch._routes import (
+    Route,
+    choose_route,
+    find_tracing_state,
+    runs_on_memory,
+    transforms_are_active,
+)
 
 
 def compute_loss(
@@ -96,6 +103,9 @@ class CrossEntropy(torch.autograd.Function):
 
 def is_one(grad_of_loss: Tensor) -> bool:
     """Say whether a loss is what backward began with. This saves a pass over the gradient. A batch has no one value."""
+    if transforms_are_active() or forward_ad._current_level >= 0 or not runs_on_memory(grad_of_loss):
+        # More than the value counts: a tangent, or what is recorded.
+        return False
     try:
         return grad_of_loss.item() == 1
     except RuntimeError:

@@ -3,6 +3,8 @@
 ==========  ==========================================================================================================
 route       when, and what is called
 ==========  ==========================================================================================================
+(native)    The extension in C++ is built, and takes the call: _native.cpp says which. It is asked first, by the public
+            functions. What it does not take goes one of the ways below.
 BUILTIN     The kernels do not know the tensor, or torch.compile traces torch.func: torch's own operators.
 OPERATOR    Something traces, or records what is called: torch.compile, torch.export, make_fx, fake tensors, subclasses
             of Tensor. A registered operator, with a fake implementation and formulas for autograd.
@@ -15,6 +17,9 @@ KERNEL      None of these: the kernel.
 from __future__ import annotations
 
 import enum
+import importlib
+import warnings
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -29,6 +34,22 @@ count_dispatch_modes = torch._C._len_torch_dispatch_stack
 find_tracing_state = torch._C._get_tracing_state
 
 PLAIN = (Tensor, Parameter)
+
+
+def import_native() -> ModuleType | None:
+    """Return the extension in C++, or None where it was not built, or cannot run."""
+    try:
+        return importlib.import_module("softmax_cy.torch._native")
+    except ModuleNotFoundError:
+        return None
+    except ImportError as error:
+        warnings.warn(f"softmax_cy.torch does without its extension in C++: {error}", RuntimeWarning, stacklevel=2)
+        return None
+
+
+native = import_native()
+# Dynamo knows this function, and no functions of extensions.
+is_compiling = torch.compiler.is_compiling
 
 
 class Route(enum.Enum):
