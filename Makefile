@@ -158,7 +158,16 @@ report: $(BIN)/python $(VENV)/bench-requirements  ## one HTML page from asv's re
 charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and tables of asv's results: docs/results/ and the README
 	$(BIN)/python -m benchmarks.charts
 
+wheels: $(VENV)/wheels-requirements  ## wheels for each Python found, built twice, repaired, and tested without a compiler: make wheels PYTHONS="3.10 3.13"
+	$(BIN)/python tools/wheels.py $(PYTHONS) $(ARGS)
+
+test-wheels: $(VENV)/wheels-requirements  ## install the wheels of dist/ where there is no compiler, and run the core of the tests
+	$(BIN)/python tools/wheels.py --test $(PYTHONS) $(ARGS)
+
+sdist: $(VENV)/wheels-requirements  ## the source distribution: dist/
+	$(BIN)/python tools/wheels.py --sdist $(ARGS)
+
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts clean
+.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts wheels test-wheels sdist clean

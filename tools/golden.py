@@ -7,7 +7,6 @@ Written with one variant, checked with all that run here. The library is the one
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -31,8 +30,8 @@ def main() -> int:
     if not options.check:
         _dispatch.use(variants[0])
         found = {dtype: golden.digests(softmax_cy, dtype) for dtype in golden.DTYPES}
-        golden.DIGESTS.write_text(json.dumps(found, indent=1) + "\n")
-        print(f"{golden.DIGESTS}: written with {variants[0]}")
+        golden.write(found)
+        print(f"{golden.DIGESTS} and {golden.SUMMARIES}: written with {variants[0]}")
     print(f"built by {_dispatch.COMPILER}")
     different = 0
     for variant in track(variants, description="checking", transient=True):
