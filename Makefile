@@ -167,7 +167,10 @@ test-wheels: $(VENV)/wheels-requirements  ## install the wheels of dist/ where t
 sdist: $(VENV)/wheels-requirements  ## the source distribution: dist/
 	$(BIN)/python tools/wheels.py --sdist $(ARGS)
 
+cross: $(VENV)/wheels-requirements $(VENV)/test-requirements  ## compile the modules for aarch64, musl and macOS by Zig's clang: nothing is linked or run
+	$(BIN)/python tools/cross.py $(ARGS)
+
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts wheels test-wheels sdist clean
+.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts wheels test-wheels sdist cross clean

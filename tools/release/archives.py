@@ -17,7 +17,7 @@ import time
 import zipfile
 from pathlib import Path
 
-import zopfli.zipfile
+import deflate
 
 # The earliest time that a zip archive can hold, for a tree of which nobody knows a time.
 EARLIEST = 315532800
@@ -45,6 +45,26 @@ def place_in_wheel(name: str) -> tuple[bool, bool, str]:
     return metadata, name.endswith(".dist-info/RECORD"), name
 
 
+class Whole:
+    """What zipfile compresses a file with: all of it at once, by a library that does not take it in parts.
+
+    libdeflate makes a wheel 4 % smaller than zlib at its best, in as much time. zopfli would save 0.7 % more in 40
+    times the time.
+    """
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def compress(self, data: bytes) -> bytes:
+        """Take a part."""
+        self.data += data
+        return b""
+
+    def flush(self) -> bytes:
+        """Compress what was taken."""
+        return bytes(deflate.deflate_compress(self.data, 12))
+
+
 def rewrite_wheel(source: Path, target: Path, epoch: int) -> Path:
     """Write a wheel anew, as small as deflate allows."""
     with zipfile.ZipFile(source) as archive:
@@ -53,13 +73,16 @@ def rewrite_wheel(source: Path, target: Path, epoch: int) -> Path:
         if name.endswith(".dist-info/RECORD"):
             lines = sorted(data.decode().splitlines(), key=lambda line: place_in_wheel(line.partition(",")[0]))
             files[name] = "".join(f"{line}\n" for line in lines).encode()
-    with zopfli.zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(target, "w") as archive:
         for name in sorted(files, key=place_in_wheel):
             entry = zipfile.ZipInfo(name, time.gmtime(max(epoch, EARLIEST))[:6])
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3
             entry.external_attr = (stat.S_IFREG | (0o755 if name.endswith(".so") else 0o644)) << 16
-            archive.writestr(entry, files[name])
+            entry.file_size = len(files[name])
+            with archive.open(entry, "w") as file:
+                file._compressor = Whole()
+                file.write(files[name])
     return target
 
 
