@@ -167,7 +167,7 @@ test-wheels: $(VENV)/wheels-requirements  ## install the wheels of dist/ where t
 sdist: $(VENV)/wheels-requirements  ## the source distribution: dist/
 	$(BIN)/python tools/wheels.py --sdist $(ARGS)
 
-cross: $(VENV)/wheels-requirements $(VENV)/test-requirements  ## compile the modules for aarch64, musl and macOS by Zig's clang: nothing is linked or run
+cross: $(VENV)/cross-requirements  ## compile the modules for aarch64, musl and macOS by Zig's clang: nothing is linked or run
 	$(BIN)/python tools/cross.py $(ARGS)
 
 clean:  ## remove what was built, .venv too

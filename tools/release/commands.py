@@ -30,14 +30,19 @@ def environment(**changes: str) -> dict[str, str]:
 def run(*command: object, log: Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
     """Run a command that must succeed, and return what it printed. All of it goes into the log."""
     words = list(map(str, command))
-    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    done = subprocess.run(words, cwd=cwd, env=env or environment(), check=False, **both)
-    with log.open("a") as file:
-        file.write(f"$ {' '.join(words)}\n{done.stdout}")
+    with log.open("a+") as file:
+        file.write(f"$ {' '.join(words)}\n")
+        file.flush()
+        start = file.tell()
+        done = subprocess.run(
+            words, cwd=cwd, env=env or environment(), stdout=file, stderr=subprocess.STDOUT, check=False
+        )
+        file.seek(start)
+        printed = file.read()
     if done.returncode:
-        tail = "\n".join(done.stdout.splitlines()[-25:])
+        tail = "\n".join(printed.splitlines()[-25:])
         raise FailedError(f"{tail}\n{' '.join(words)} ended with {done.returncode}; all of it: {log}")
-    return done.stdout
+    return printed
 
 
 def make_empty(folder: Path) -> Path:
