@@ -24,7 +24,8 @@ if not (ROOT / "tools/release").is_dir():
     pytest.skip("the tools are not part of this copy", allow_module_level=True)
 
 sys.path.insert(0, str(ROOT / "tools"))
-from release import archives, contents, pythons
+from release import archives, contents, installing, pythons
+from release.commands import FailedError
 
 sys.path.remove(str(ROOT / "tools"))
 
@@ -32,11 +33,13 @@ sys.path.remove(str(ROOT / "tools"))
 # ---- the core of the tests, which is a part of the package -------------------------------------------------------
 
 
-def run_core(folder, *options):
-    """As whoever has installed the package would: over all variants, without the configuration of this repository."""
+def run_core(folder, *options, variant=None):
+    """As whoever has installed the package would, without the configuration of this repository."""
     (folder / "pytest.ini").write_text("[pytest]\n")
     options = ["-q", "-W", "error", "-p", "no:cacheprovider", "-c", str(folder / "pytest.ini"), *options]
     environment = {name: value for name, value in os.environ.items() if name != _dispatch.ENVIRONMENT_VARIABLE}
+    if variant:
+        environment[_dispatch.ENVIRONMENT_VARIABLE] = variant
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, "--pyargs", "softmax_cy"],
         cwd=folder,
@@ -54,6 +57,10 @@ def test_the_core_passes(tmp_path):
     assert int(passed[1]) > 100
 
 
+WITH_FMA = [name for name in _dispatch.runnable_variants() if _dispatch.VARIANTS[name].has_fma]
+
+
+@pytest.mark.skipif(not WITH_FMA, reason="this CPU has no fused multiply-add, and without that no bits are promised")
 @pytest.mark.parametrize(
     ("function", "change", "failing"),
     [
@@ -77,7 +84,7 @@ def test_the_core_sees_a_wrong_result(tmp_path, function, change, failing):
         "    return out\n"
         f"softmax_cy.{function} = wrong\n"
     )
-    done = run_core(tmp_path, "-p", "wrong")
+    done = run_core(tmp_path, "-p", "wrong", variant=WITH_FMA[-1])
     assert done.returncode == 1, done.stdout
     for name in failing:
         assert re.search(rf"FAILED .*{name}", done.stdout), name
@@ -275,6 +282,31 @@ def test_pythons_are_found_by_name_version_and_path(installed):
     ):
         with pytest.raises(pythons.UnusableError, match=reason):
             pythons.find_named([name])
+
+
+# ---- reports of installed tests ----------------------------------------------------------------------------------
+
+
+def write_report(path, tests, failures, skips):
+    skipped = "".join(f'<testcase><skipped message="{reason}"/></testcase>' for reason in skips)
+    path.write_text(
+        f'<testsuites><testsuite tests="{tests}" failures="{failures}" errors="0" skipped="{len(skips)}" time="1.5">'
+        f"{skipped}</testsuite></testsuites>"
+    )
+    return path
+
+
+def test_reports_are_counted(tmp_path):
+    tested = installing.read_report(write_report(tmp_path / "a.xml", 10, 0, ["no FMA", "no FMA", "other"]), "2.0.0")
+    assert tested == installing.Tested("2.0.0", 7, {"no FMA": 2, "other": 1}, 1.5)
+    for tests, failures, skips in ((5, 1, []), (2, 0, ["a", "b"]), (0, 0, [])):
+        with pytest.raises(FailedError, match="tests passed"):
+            installing.read_report(write_report(tmp_path / "b.xml", tests, failures, skips), "2.0.0")
+
+
+def test_the_oldest_version_is_that_of_the_metadata():
+    assert installing.oldest_version(["other>=7", "numpy>=2.0"], "numpy") == "2.0.0"
+    assert installing.oldest_version(["numpy>=2.1.3,<3"], "numpy") == "2.1.3"
 
 
 # ---- workflows ---------------------------------------------------------------------------------------------------
