@@ -152,6 +152,7 @@ def main() -> int:
     epoch, sdist = archives.commit_time(ROOT), None
     try:
         if not options.test:
+            building.take_snapshot()
             with console.status("source distribution"):
                 sdist = building.build_sdist(epoch)
             console.print(f"{sdist.name}\n  sha256 {archives.sha256(sdist)}\n  {sdist.stat().st_size:,} bytes")

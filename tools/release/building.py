@@ -18,22 +18,26 @@ from release.pythons import Interpreter
 PLATFORM = f"manylinux_2_17_{os.uname().machine}"  # that of NumPy's own wheels
 
 
-def copy_tree(target: Path) -> Path:
-    """Copy the files of this tree that are committed or would be, so that no earlier build has a part in this one."""
+SNAPSHOT = FOLDER / "tree"
+
+
+def take_snapshot() -> None:
+    """Copy the files of this tree that are committed or would be: no earlier build, and no later edit, matters then."""
+    make_empty(SNAPSHOT)
     command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, target / name)
-    return target
+            (SNAPSHOT / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, SNAPSHOT / name)
 
 
 def build_sdist(epoch: int) -> Path:
-    """Build the source distribution into dist/."""
+    """Build the source distribution from the snapshot into dist/."""
     log = FOLDER / "sdist.txt"
     log.unlink(missing_ok=True)
-    tree, raw = copy_tree(make_empty(FOLDER / "sdist/tree")), make_empty(FOLDER / "sdist/raw")
+    folder = make_empty(FOLDER / "sdist")
+    tree, raw = shutil.copytree(SNAPSHOT, folder / "tree"), folder / "raw"
     run(sys.executable, "-m", "build", "--sdist", "--outdir", raw, tree, log=log)
     (built,) = raw.glob("*.tar.gz")
     DIST.mkdir(exist_ok=True)
@@ -89,7 +93,7 @@ def build_twice(
     python = make_environment(interpreter.path, folder / "venv", log)
     versions = install_requirements(python, requirements, log)
     say("build from the tree")
-    tree = copy_tree(folder / "tree/softmax_cy")
+    tree = shutil.copytree(SNAPSHOT, folder / "tree/softmax_cy")
     first = build_wheel(python, tree, folder / "first", epoch, log, isolated=False)
     say("build from the source distribution")
     shutil.unpack_archive(sdist, folder / "unpacked")
