@@ -167,6 +167,17 @@ def test_the_bytes_of_a_wheel_follow_from_its_files(tmp_path):
         assert archive.getinfo("softmax_cy/_call.so").compress_size < 2000
 
 
+def test_wheels_are_written_anew_in_place(tmp_path, monkeypatch, capsys):
+    path = write_wheel(tmp_path / "one.whl", FILES, 2001, 0o600)
+    expected = archives.rewrite_wheel(path, tmp_path / "expected.whl", 10**9).read_bytes()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(10**9))
+    monkeypatch.setattr(sys, "argv", ["archives.py", str(path)])
+    archives.main()
+    assert path.read_bytes() == expected
+    assert archives.sha256(path) in capsys.readouterr().out
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["expected.whl", "one.whl"]
+
+
 def write_sdist(path, names, mtime, mode):
     with tarfile.open(path, "w:gz") as archive:
         for name in names:

@@ -1,5 +1,7 @@
 """Archives of which the bytes depend on nothing but the names and contents of their files.
 
+    python tools/release/archives.py dist/*.whl
+
 The order of the files, their times and their modes would come from the machine that builds them. Here the order is
 sorted, the time is that of the commit, and a mode says only whether it is a library.
 """
@@ -12,6 +14,7 @@ import io
 import os
 import stat
 import subprocess
+import sys
 import tarfile
 import time
 import zipfile
@@ -99,3 +102,16 @@ def rewrite_sdist(source: Path, target: Path, epoch: int) -> Path:
     with target.open("wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=epoch) as compressed:
         compressed.write(plain.getvalue())
     return target
+
+
+def main() -> None:
+    """Write the wheels anew that the command line names."""
+    epoch = commit_time(Path(__file__).parents[2])
+    for path in map(Path, sys.argv[1:]):
+        before, rewritten = path.stat().st_size, path.with_suffix(".new")
+        rewrite_wheel(path, rewritten, epoch).replace(path)
+        print(f"{path.name}: {before:,} bytes before, now {path.stat().st_size:,}, sha256 {sha256(path)}")
+
+
+if __name__ == "__main__":
+    main()
