@@ -1,9 +1,8 @@
 """Compile the extension modules for systems that are not here: `make cross`, or python tools/cross.py [targets].
 
 The compiler is Zig's clang, which brings the headers of other systems' C libraries. Nothing is linked and nothing is
-run: what compiles may still fail there, and what does not compile would have failed there. The headers of Python and
-NumPy are those of this machine. They say what its compiler and C library have, so only systems of 64 bits with POSIX
-threads can be tried with them, and not Windows.
+run: what compiles may still fail there. The headers of Python and NumPy are those of this machine, and say what its C
+library has. So only systems of 64 bits with POSIX threads can be tried with them, and not Windows.
 """
 
 from __future__ import annotations
@@ -28,6 +27,9 @@ from setuptools import Extension
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build/cross"
+
+# NumPy's headers for Linux ask for this file, and those for macOS for none.
+ENDIAN = FOLDER / "macos/endian.h"
 
 ELF, MACH_O = b"\x7fELF", b"\xcf\xfa\xed\xfe"
 
@@ -71,6 +73,8 @@ def compile_module(target: Target, module: Extension) -> str:
     output.parent.mkdir(parents=True, exist_ok=True)
     output.unlink(missing_ok=True)
     folders = [*module.include_dirs, np.get_include(), sysconfig.get_path("include")]
+    if target.magic == MACH_O:
+        folders.append(str(ENDIAN.parent))
     command = [
         *compiler_for(target),
         *module.extra_compile_args,
@@ -110,6 +114,8 @@ def main() -> int:
     by_name = {target.name: target for target in TARGETS}
     if unknown := set(asked) - by_name.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    ENDIAN.parent.mkdir(parents=True, exist_ok=True)
+    ENDIAN.write_text("#include <machine/endian.h>\n")
     table = Table("target", "kernels", "modules", "compiled", box=None, pad_edge=False)
     faults = compile_all([by_name[name] for name in asked or by_name], table)
     console = Console(highlight=False, markup=False)
