@@ -194,6 +194,7 @@ def test_the_bytes_of_a_source_distribution_follow_from_its_files(tmp_path):
     first = archives.rewrite_sdist(one, tmp_path / "first.tar.gz", 10**9)
     second = archives.rewrite_sdist(other, tmp_path / "second.tar.gz", 10**9)
     assert first.read_bytes() == second.read_bytes()
+    assert int.from_bytes(first.read_bytes()[4:8], "little") == 10**9  # the time in the header of gzip
     with tarfile.open(first) as archive:
         assert archive.getnames() == sorted(f"softmax_cy-1/{name}" for name in names)
         assert {(member.mtime, member.mode, member.uname) for member in archive} == {(10**9, 0o644, "")}
@@ -289,6 +290,7 @@ def test_pythons_are_found_by_name_version_and_path(installed):
     for name, reason in (
         ("python3.9", "no Python of this version"),
         (str(installed / "python3.14"), "not CPython with the GIL"),
+        (str(installed.parent / "pyenv/versions/3.12.1/bin/python"), "has no Python.h"),
         ("no-such-python", "does not run"),
     ):
         with pytest.raises(pythons.UnusableError, match=reason):
