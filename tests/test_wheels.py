@@ -236,6 +236,14 @@ def test_a_library_beside_libc_is_found(tmp_path):
     assert fault == "softmax_cy/b.so is linked with libm.so.6"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="wheels for other systems are not looked into")
+@pytest.mark.parametrize("tags", ["--enable-new-dtags", "--disable-new-dtags"])
+def test_a_folder_of_the_building_machine_is_found(tmp_path, tags):
+    module = link(tmp_path, "a.so", f"-Wl,{tags}", "-Wl,-rpath,/home/somebody/lib")
+    (fault,) = contents.faults(as_wheel(tmp_path / "a.whl", a=module))
+    assert fault == "softmax_cy/a.so looks for libraries in /home/somebody/lib"
+
+
 def test_other_faults_are_found(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "empty.whl", "w") as archive:
         archive.writestr("softmax_cy.libs/libm.so.txt", "")

@@ -6,7 +6,8 @@ For every CPython that is found, or that is named: python tools/wheels.py python
    one is built from the source distribution, in another folder and in an environment that pip makes.
 2. Both are repaired by auditwheel, and written anew in a fixed order, with the time of the last commit. Their bytes
    must be the same.
-3. The wheel may be linked with nothing but libc, and may not have more than 2,000,000 bytes.
+3. The wheel may be linked with nothing but libc, may name no folder of this machine to the loader, and may not have
+   more than 2,000,000 bytes.
 4. It is installed into a new environment that finds no compiler, with NumPy and pytest alone, and the core of the tests
    is run there: with the newest NumPy, and with the oldest that the metadata promises where that has a wheel.
 
@@ -75,7 +76,9 @@ def make_and_test(interpreter: pythons.Interpreter, sdist: Path | None, epoch: i
     else:
         requirements = PROJECT["build-system"]["requires"]
         wheel, notes = building.build_twice(interpreter, requirements, sdist, epoch, say)
-    tag, seconds = wheel.stem.split("-", 2)[2], time.monotonic() - began
+    # Of several names of one platform the last is the plainest.
+    tag = f"{wheel.stem.split('-', 2)[2].partition('.')[0].rpartition('-')[0]}-{wheel.stem.rpartition('.')[2]}"
+    seconds = time.monotonic() - began
     made = Made(
         str(interpreter), wheel.name, tag, wheel.stat().st_size, archives.sha256(wheel), seconds, notes=list(notes)
     )

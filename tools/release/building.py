@@ -62,7 +62,10 @@ def build_wheel(python: Path, tree: Path, output: Path, epoch: int, log: Path, *
     options = ["-v", "--no-deps", "--wheel-dir", make_empty(output)]
     if not isolated:
         options.append("--no-build-isolation")
-    run(python, "-m", "pip", "wheel", *options, tree, log=log, env=environment(SOURCE_DATE_EPOCH=str(epoch)))
+    # A Python that somebody has compiled makes modules look for libraries in its own folder, on other machines too.
+    link = f"{os.environ.get('CC', 'gcc')} -shared"
+    env = environment(SOURCE_DATE_EPOCH=str(epoch), LDSHARED=link)
+    run(python, "-m", "pip", "wheel", *options, tree, log=log, env=env)
     (built,) = output.glob("*.whl")
     return built
 
@@ -73,7 +76,8 @@ def repair(wheel: Path, epoch: int, log: Path) -> tuple[Path, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     env = environment(SOURCE_DATE_EPOCH=str(epoch), PATH=path)
     auditwheel = (sys.executable, "-m", "auditwheel")
-    verdict = " ".join(run(*auditwheel, "show", wheel, log=log, env=env).split())
+    shown = run(*auditwheel, "show", wheel, log=log, env=env).splitlines()
+    verdict = " ".join(" ".join(line for line in shown if not line.startswith("INFO:")).split())
     raw = make_empty(wheel.parent / "repaired")
     try:
         run(*auditwheel, "repair", "--plat", PLATFORM, "--wheel-dir", raw, wheel, log=log, env=env)

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from elftools.elf.dynamic import DynamicSection
+from elftools.elf.dynamic import DynamicSection, DynamicTag
 from elftools.elf.elffile import ELFFile
 
 MOST_BYTES = 2_000_000
@@ -16,11 +16,21 @@ MOST_BYTES = 2_000_000
 ALLOWED = re.compile(r"(libc|ld-linux[\w-]*|libc\.musl-\w+)\.so(\.\d+)?")
 
 
-def needed_libraries(module: bytes) -> set[str]:
-    """Return the libraries that an extension module is linked with."""
+def dynamic_tags(module: bytes) -> list[DynamicTag]:
+    """List what an extension module tells the loader."""
     sections = ELFFile(io.BytesIO(module)).iter_sections()
-    dynamic = [section for section in sections if isinstance(section, DynamicSection)]
-    return {tag.needed for section in dynamic for tag in section.iter_tags("DT_NEEDED")}
+    return [tag for section in sections if isinstance(section, DynamicSection) for tag in section.iter_tags()]
+
+
+def needed_libraries(module: bytes) -> set[str]:
+    """Return the libraries that it is linked with."""
+    return {tag.needed for tag in dynamic_tags(module) if tag.entry.d_tag == "DT_NEEDED"}
+
+
+def search_paths(module: bytes) -> set[str]:
+    """Return the folders that it makes the loader search."""
+    names = {"DT_RPATH": "rpath", "DT_RUNPATH": "runpath"}
+    return {getattr(tag, names[kind]) for tag in dynamic_tags(module) if (kind := tag.entry.d_tag) in names}
 
 
 def faults(wheel: Path) -> Iterator[str]:
@@ -33,9 +43,12 @@ def faults(wheel: Path) -> Iterator[str]:
         if not modules:
             yield "it holds no extension module"
         for name in modules:
-            for library in sorted(needed_libraries(archive.read(name))):
+            module = archive.read(name)
+            for library in sorted(needed_libraries(module)):
                 if not ALLOWED.fullmatch(library):
                     yield f"{name} is linked with {library}"
+            for path in sorted(search_paths(module)):
+                yield f"{name} looks for libraries in {path}"
     if any(".libs/" in name for name in names):
         yield "libraries were copied into it"
     if tests := [name for name in names if "/kernels/" in name and "_on_" in name]:
