@@ -198,9 +198,21 @@ VERSION :=
 release: $(VENV)/installed $(VENV)/test-requirements  ## check, test and build a version, publish nothing: make release VERSION=0.2.0 ARGS=--dry-run
 	$(BIN)/python tools/check_release.py "$(VERSION)" $(ARGS)
 
+wheels: $(VENV)/wheels-requirements  ## wheels for each Python found, tested without a compiler: make wheels PYTHONS="3.10 3.13"
+	$(BIN)/python tools/wheels.py $(PYTHONS) $(ARGS)
+
+test-wheels: $(VENV)/wheels-requirements  ## install the wheels of dist/ where there is no compiler, and run the core of the tests
+	$(BIN)/python tools/wheels.py --test $(PYTHONS) $(ARGS)
+
+sdist: $(VENV)/wheels-requirements  ## the source distribution: dist/
+	$(BIN)/python tools/wheels.py --sdist $(ARGS)
+
+cross: $(VENV)/cross-requirements  ## compile the modules for aarch64, musl and macOS by Zig's clang: nothing is linked or run
+	$(BIN)/python tools/cross.py $(ARGS)
+
 ##@ Other
 
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch torch-extension race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding docs test-docs bench bench-quick bench-compare report charts release clean
+.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch torch-extension race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding docs test-docs bench bench-quick bench-compare report charts release wheels test-wheels sdist cross clean

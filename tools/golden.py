@@ -8,7 +8,6 @@ same files.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
@@ -43,9 +42,9 @@ def main() -> int:
     if not options.check:
         _dispatch.use(variants[0])
         found = {dtype: golden.digests(softmax_cy, dtype) for dtype in golden.DTYPES}
-        golden.DIGESTS.write_text(json.dumps(found, indent=1) + "\n")
+        golden.write(found)
         SELFTEST.write_text(with_digests(SELFTEST.read_text(), _selftest.digests()))
-        print(f"{golden.DIGESTS}, {SELFTEST}: written with {variants[0]}")
+        print(f"{golden.DIGESTS}, {golden.SUMMARIES}, {SELFTEST}: written with {variants[0]}")
     print(f"built by {_dispatch.COMPILER}")
     different = 0
     for variant in track(variants, description="checking", transient=True):

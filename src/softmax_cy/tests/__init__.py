@@ -1,0 +1,1 @@
+"""The core of the tests, for any machine with NumPy and pytest: ``pytest --pyargs softmax_cy``."""
