@@ -64,7 +64,10 @@ def list_modules(target: Target) -> list[Extension]:
 
     os.environ["CC"] = shlex.join(compiler_for(target))
     os.chdir(ROOT)
-    return run_setup("setup.py", script_args=["--quiet"], stop_after="init").ext_modules
+    modules = run_setup("setup.py", script_args=["--quiet"], stop_after="init").ext_modules
+    # Zig leaves this empty file when setup.py asks for its target.
+    (ROOT / "a.o").unlink(missing_ok=True)
+    return modules
 
 
 def compile_module(target: Target, module: Extension) -> str:
