@@ -19,11 +19,13 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; rm -rf $(VENV); exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-# A wheel built from this tree, with the variants that only tests use, and installed: what a user would import. setuptools
-# would pack what it finds in build/lib, also what is no longer made.
-$(VENV)/installed: $(BIN)/python $(SOURCES)
-	rm -rf build/wheel build/lib* build/bdist*
-	SOFTMAX_CY_BUILD_TEST_VARIANTS=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+# A wheel built from this tree, with the variants that only tests use, and installed: what a user would import. The first
+# command compiles what has changed, and says so. The second finds all of it done.
+$(VENV)/installed: export SOFTMAX_CY_BUILD_TEST_VARIANTS := 1
+$(VENV)/installed: $(BIN)/python $(VENV)/build-requirements $(SOURCES)
+	$(BIN)/python setup.py --quiet build
+	rm -rf build/wheel build/bdist*
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
 
@@ -59,7 +61,6 @@ lint: $(VENV)/installed $(VENV)/test-requirements  ## ruff, cython-lint, clang-f
 build/address/built: FLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer
 build/thread/built: FLAGS := -fsanitize=thread -fno-omit-frame-pointer
 build/%/built: $(VENV)/test-requirements $(SOURCES)
-	rm -rf build/$*
 	CFLAGS="$(FLAGS)" LDFLAGS="$(FLAGS)" SOFTMAX_CY_BUILD_TEST_VARIANTS=1 $(BIN)/python setup.py --quiet \
 	    build --build-lib build/$*/lib --build-temp build/$*/temp
 	@touch $@
