@@ -47,8 +47,23 @@ dask-demo: $(VENV)/installed $(VENV)/dask-demo-requirements  ## arrays in chunks
 dask-chunks: $(VENV)/installed $(VENV)/dask-demo-requirements  ## how the cost grows with the number of chunks, 4 to 4096
 	$(BIN)/python -m benchmarks.chunks.cost $(ARGS)
 
-test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every variant that runs here, doctests, linters
-	$(BIN)/python -m pytest
+# In how many processes the tests run, a file of them in each: make test JOBS=2. 0: all in one. Those that measure the
+# memory of their process run by themselves, because a process that is given its tests by another needs some for that.
+JOBS := 0
+test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every variant that runs here, doctests, linters: make test JOBS=2
+	$(BIN)/python -m pytest -m "not alone and $(USUAL)" --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "alone and $(USUAL)"
+
+# As in pyproject.toml.
+USUAL := not huge and not guard
+
+test-fast: $(VENV)/installed $(VENV)/test-requirements  ## some tests of every function over every variant, and ruff: a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -m fast -q
+
+test-freethreaded:  ## the tests of threads on a Python without a GIL, which is built here (minutes): make test-freethreaded ARGS=--sanitizer
+	$(PYTHON) tools/freethreaded.py $(ARGS)
 
 lint: $(VENV)/installed $(VENV)/test-requirements  ## ruff, cython-lint, clang-format, and the types against the built module
 	$(BIN)/ruff check .
@@ -162,4 +177,4 @@ charts: $(BIN)/python $(VENV)/bench-requirements  ## the charts and tables of as
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts clean
+.PHONY: help demo dask-demo dask-chunks test test-fast test-freethreaded lint sanitize stress fuzz huge guard race race-torch race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding bench bench-quick bench-compare report charts clean

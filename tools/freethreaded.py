@@ -2,8 +2,8 @@
 
     python tools/freethreaded.py [--sanitizer] [--python PATH] [ARGUMENTS OF PYTEST]
 
-The interpreter is the one that --python names, else python3.14t of the PATH, else one built here from the source of
-Debian's newest release, with which Debian builds no such interpreter. That needs Debian's apt-get, a C compiler, make
+The interpreter is the one that --python names, else python3.13t of the PATH, else one built here from the source in
+Debian 13, which has no such interpreter in its packages. That needs Debian's apt-get, a C compiler, make
 and the headers of zlib, libffi and OpenSSL (apt install zlib1g-dev libffi-dev libssl-dev). It takes some minutes the
 first time. With --sanitizer it is always built here: ThreadSanitizer does not know the locks of an interpreter that was
 built without it, and would tell of races that they prevent. Everything lies in build/freethreaded, and nothing needs
@@ -21,8 +21,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-VERSION = "3.14"
-RELEASE = "sid"
+VERSION = "3.13"
+RELEASE = "trixie"
 HEADERS = {"zlib.h": "zlib1g-dev", "ffi.h": "libffi-dev", "openssl/ssl.h": "libssl-dev"}
 # ThreadSanitizer may crash where addresses are random.
 FIXED_ADDRESSES = ("setarch", "-R")

@@ -46,12 +46,12 @@ VARIANTS = (
     Variant("baseline", "x86_64", has_fma=False, flags=("-O2", *without(*NEEDLESS))),
     Variant("v3", "x86_64", has_fma=True, flags=enable(AVX2), features=AVX2),
     Variant("v4", "x86_64", has_fma=True, flags=enable(AVX512), features=AVX512),
-    # The 512-bit kernels for machines without AVX-512. With more than -O1 each takes the compiler over a minute.
+    # The 512-bit kernels for machines without AVX-512.
     Variant(
         "v4_on_v3",
         "x86_64",
         has_fma=True,
-        flags=(*enable(AVX2), "-O1"),
+        flags=enable(AVX2),
         features=AVX2,
         macros=(("SOFTMAX_CY_VECTOR_BYTES", "64"),),
         for_tests=True,
