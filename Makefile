@@ -47,8 +47,8 @@ dask-demo: $(VENV)/installed $(VENV)/dask-demo-requirements  ## arrays in chunks
 dask-chunks: $(VENV)/installed $(VENV)/dask-demo-requirements  ## how the cost grows with the number of chunks, 4 to 4096
 	$(BIN)/python -m benchmarks.chunks.cost $(ARGS)
 
-# In how many processes the tests run, a file of them in each: make test JOBS=2. 0: all in one. Those that measure the
-# memory of their process run by themselves, because a process that is given its tests by another needs some for that.
+# In how many processes the tests run, a file at a time: make test JOBS=2. 0: all in one. tests/conftest.py says which
+# files run by themselves.
 JOBS := 0
 test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every variant that runs here, doctests, linters: make test JOBS=2
 	$(BIN)/python -m pytest -m "not alone and $(USUAL)" --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
@@ -57,10 +57,12 @@ test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every
 # As in pyproject.toml.
 USUAL := not huge and not guard
 
+# Every function over every variant, and its errors. The others are not even imported.
+FAST_TESTS := vectors golden scipy_cases errors out scalars overlapping_elements plain dispatch operations kernel_layers docs
 test-fast: $(VENV)/installed $(VENV)/test-requirements  ## some tests of every function over every variant, and ruff: a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -m fast -q
+	$(BIN)/python -m pytest -q $(FAST_TESTS:%=tests/test_%.py)
 
 test-freethreaded:  ## the tests of threads on a Python without a GIL, which is built here (minutes): make test-freethreaded ARGS=--sanitizer
 	$(PYTHON) tools/freethreaded.py $(ARGS)

@@ -7,19 +7,7 @@ import pytest
 
 from softmax_cy import _dispatch
 
-# The files of tests that `make test-fast` runs, within a minute: every function over every variant, and its errors.
-FAST = (
-    "test_vectors",
-    "test_golden",
-    "test_errors",
-    "test_plain",
-    "test_operations",
-    "test_scalars",
-    "test_overlapping_elements",
-    "test_kernel_layers",
-    "test_docs",
-)
-# They measure the memory of their process, in which another thread would take some where tests come from outside.
+# Files of tests that measure the memory of their process: where it is given its tests by another, a thread takes some.
 ALONE = ("test_memory", "test_leaks")
 # They take longest by themselves. Where several processes share the files, the last one must be a short one.
 FIRST = ("test_package", "test_asv_suite", "test_examples_of_embedding", "test_dask_cluster")
@@ -27,11 +15,10 @@ FIRST = ("test_package", "test_asv_suite", "test_examples_of_embedding", "test_d
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the tests by these lists, and let the files that take longest come first."""
+    """Mark those that run by themselves, and let the files that take longest come first."""
     for item in items:
-        for names, mark in ((FAST, pytest.mark.fast), (ALONE, pytest.mark.alone)):
-            if item.path.stem in names:
-                item.add_marker(mark)
+        if item.path.stem in ALONE:
+            item.add_marker(pytest.mark.alone)
     items.sort(key=lambda item: item.path.stem not in FIRST)
 
 

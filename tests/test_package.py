@@ -73,7 +73,7 @@ def test_readme_examples_run():
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
-@pytest.mark.parametrize("names", ["FAST", "ALONE", "FIRST"])
+@pytest.mark.parametrize("names", ["ALONE", "FIRST"])
 def test_the_lists_of_files_of_tests_name_files(names):
     files = {path.stem for path in Path(__file__).parent.glob("test_*.py")}
     assert set(getattr(conftest, names)) <= files
