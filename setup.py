@@ -69,7 +69,8 @@ ALWAYS_INLINE = "__inline__ __attribute__((__always_inline__, __unused__))"
 PACKAGE = Path("src/softmax_cy")
 INCLUDE = PACKAGE / "include"
 KERNELS = PACKAGE / "kernels"
-TRANSLATED = Path("build/cython")
+# Builds for several Pythons may have several Cythons.
+TRANSLATED = Path("build", f"cython-{Cython.__version__}")
 
 
 def available_cpus():
@@ -163,8 +164,7 @@ def translate(face, kernels):
     headers = [str(path) for path in sorted(KERNELS.rglob("*.h"))]
     common = Extension(f"softmax_cy.kernels.{source.stem}", [str(source)], depends=headers)
     # Cython knows when a source or a file that it includes has changed. What else the C depends on stands in a file.
-    basis = TRANSLATED / "basis"
-    text = repr((Cython.__version__, DIRECTIVES))
+    basis, text = TRANSLATED / "basis", repr(DIRECTIVES)
     *face, common = cythonize(
         [*face, common],
         build_dir=str(TRANSLATED),
