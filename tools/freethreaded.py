@@ -28,7 +28,7 @@ FIXED_ADDRESSES = ("setarch", "-R")
 
 # Without versions: pyproject.toml says which ones suffice.
 PACKAGES = ("setuptools", "cython", "numpy", "ml_dtypes", "pytest", "hypothesis", "threadpoolctl")
-TESTS = ("threads", "pool", "long", "same_bits", "state")
+TESTS = ("threads", "pool", "long", "same_bits")
 # These have other libraries with threads in the same process, which are large.
 LEFT_OUT = "not torch and not openmp and not bind"
 
