@@ -25,11 +25,13 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; rm -rf $(VENV); exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-# A wheel built from this tree, with the variants that only tests use, and installed: what a user would import. setuptools
-# would pack what it finds in build/lib, also what is no longer made.
-$(VENV)/installed: $(BIN)/python $(SOURCES)
-	rm -rf build/wheel build/lib* build/bdist*
-	SOFTMAX_CY_BUILD_TEST_VARIANTS=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+# A wheel built from this tree, with the variants that only tests use, and installed: what a user would import. The first
+# command compiles what has changed, and says so. The second finds all of it done.
+$(VENV)/installed: export SOFTMAX_CY_BUILD_TEST_VARIANTS := 1
+$(VENV)/installed: $(BIN)/python $(VENV)/build-requirements $(SOURCES)
+	$(BIN)/python setup.py --quiet build
+	rm -rf build/wheel build/bdist*
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
 	rm -f $(VENV)/lib/python3*/site-packages/softmax_cy/torch/_native*
 	@touch $@
@@ -53,8 +55,25 @@ dask-demo: $(VENV)/installed $(VENV)/dask-demo-requirements  ## arrays in chunks
 
 ##@ Test
 
-test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every variant that runs here, doctests, linters
-	$(BIN)/python -m pytest
+# In how many processes the tests run, a file at a time: make test JOBS=2. 0: all in one. tests/conftest.py says which
+# files run by themselves.
+JOBS := 0
+test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every variant that runs here, doctests, linters: make test JOBS=2
+	$(BIN)/python -m pytest -m "not alone and $(USUAL)" --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "alone and $(USUAL)"
+
+# As in pyproject.toml.
+USUAL := not huge and not guard
+
+# Every function over every variant, and its errors. The others are not even imported.
+FAST_TESTS := vectors golden scipy_cases errors out scalars overlapping_elements plain dispatch operations kernel_layers docs
+test-fast: $(VENV)/installed $(VENV)/test-requirements  ## some tests of every function over every variant, and ruff: a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q $(FAST_TESTS:%=tests/test_%.py)
+
+test-freethreaded:  ## the tests of threads on a Python without a GIL, which is built here (minutes): make test-freethreaded ARGS=--sanitizer
+	$(PYTHON) tools/freethreaded.py $(ARGS)
 
 lint: $(VENV)/installed $(VENV)/test-requirements  ## ruff, cython-lint, clang-format, and the types against the built module
 	$(BIN)/ruff check .
@@ -67,7 +86,6 @@ lint: $(VENV)/installed $(VENV)/test-requirements  ## ruff, cython-lint, clang-f
 build/address/built: FLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer
 build/thread/built: FLAGS := -fsanitize=thread -fno-omit-frame-pointer
 build/%/built: $(VENV)/test-requirements $(SOURCES)
-	rm -rf build/$*
 	CFLAGS="$(FLAGS)" LDFLAGS="$(FLAGS)" SOFTMAX_CY_BUILD_TEST_VARIANTS=1 $(BIN)/python setup.py --quiet \
 	    build --build-lib build/$*/lib --build-temp build/$*/temp
 	@touch $@
@@ -215,4 +233,4 @@ cross: $(VENV)/cross-requirements  ## compile the modules for aarch64, musl and 
 clean:  ## remove what was built, .venv too
 	rm -rf build dist $(VENV) demo-output src/*.egg-info
 
-.PHONY: help demo dask-demo dask-chunks test lint sanitize stress fuzz huge guard race race-torch torch-extension race-busy accuracy exhaustive vectors golden golden-clang test-aarch64 try sanitize-c embedding docs test-docs bench bench-quick bench-compare report charts release wheels test-wheels sdist cross clean
+.PHONY: help demo dask-demo test test-fast test-freethreaded lint sanitize sanitize-c stress fuzz huge guard race race-torch torch-extension race-busy dask-chunks accuracy exhaustive vectors golden golden-clang test-aarch64 try embedding docs test-docs bench bench-quick bench-compare report charts release wheels test-wheels sdist cross clean

@@ -11,6 +11,7 @@ SOFTMAX_CY_BUILD_TORCH=1            build the extension of softmax_cy.torch in C
 SOFTMAX_CY_BUILD_ONLY="v3 v4"       build these variants and no others: to try a change of the kernels
 """
 
+import hashlib
 import os
 import platform
 import shlex
@@ -18,17 +19,23 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
+import time
 from pathlib import Path
 
+import Cython
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 import torch_extension
 import write_capi
+import write_kernel_modules
 import write_kernel_table
-from write_shims import DTYPES, shim_path, variant_table, write_shims
+from write_kernel_modules import DTYPES, variant_table
+from write_sources import write_if_changed
 
 DEBUG = os.environ.get("SOFTMAX_CY_BUILD_DEBUG") == "1"
 
@@ -64,6 +71,13 @@ ALWAYS_INLINE = "__inline__ __attribute__((__always_inline__, __unused__))"
 PACKAGE = Path("src/softmax_cy")
 INCLUDE = PACKAGE / "include"
 KERNELS = PACKAGE / "kernels"
+# Builds for several Pythons may have several Cythons.
+TRANSLATED = Path("build", f"cython-{Cython.__version__}")
+
+
+def available_cpus():
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def compiler_command():
@@ -120,19 +134,21 @@ def face_extension(name):
             *([("CYTHON_INLINE", ALWAYS_INLINE)] if name == "capi" else []),
         ],
         include_dirs=[str(PACKAGE), str(KERNELS), str(INCLUDE)],
-        depends=[str(path) for folder in (PACKAGE, INCLUDE) for path in folder.glob("*.h")],
+        # Cython knows of the headers that lie beside the sources.
+        depends=[str(INCLUDE / "softmax_cy.h")] if name == "capi" else [],
         extra_compile_args=[*FLAGS, *FACE_LEVEL, *(SMALL if name in RARELY_CALLED else [])],
         extra_link_args=LINK,
     )
 
 
 def kernel_extension(dtype, variant):
-    """The kernels of one dtype in one variant."""
+    """The kernels of one dtype in one variant, whose C translate() writes."""
+    name = write_kernel_modules.module_name(dtype, variant)
     return Extension(
-        f"softmax_cy.kernels._{dtype}_{variant.name}",
-        [str(shim_path(dtype, variant))],
+        f"softmax_cy.kernels.{name}",
+        [str(write_kernel_modules.c_path(TRANSLATED / write_kernel_modules.SOURCE, name))],
         include_dirs=[str(KERNELS)],
-        depends=[str(path) for pattern in ("*.h", "*.pxi") for path in sorted(KERNELS.rglob(pattern))],
+        depends=[str(path) for path in sorted(KERNELS.rglob("*.h"))],
         define_macros=[
             ("SOFTMAX_CY_REAL_BITS", dtype.removeprefix("f")),
             ("CYTHON_INLINE", ALWAYS_INLINE),
@@ -143,56 +159,125 @@ def kernel_extension(dtype, variant):
     )
 
 
-class BuildWithInfo(build_ext):
-    """Builds in parallel, and leaves a module that says how the build was made."""
+def translate(face, kernels):
+    """Let Cython write the C of all modules where it has changed, and return the modules of the face with their C."""
+    source = write_kernel_modules.SOURCE
+    # Cython copies the headers beside the C.
+    headers = [str(path) for path in sorted(KERNELS.rglob("*.h"))]
+    common = Extension(f"softmax_cy.kernels.{source.stem}", [str(source)], depends=headers)
+    # Cython knows when a source or a file that it includes has changed. What else the C depends on stands in a file.
+    basis, text = TRANSLATED / "basis", repr(DIRECTIVES)
+    *face, common = cythonize(
+        [*face, common],
+        build_dir=str(TRANSLATED),
+        compiler_directives=DIRECTIVES,
+        show_all_warnings=True,
+        nthreads=available_cpus(),
+        force=basis.exists() and basis.read_text() != text,
+    )
+    basis.write_text(text)
+    names = [kernel.name.rpartition(".")[2] for kernel in kernels]
+    write_kernel_modules.write_c(Path(common.sources[0]), names)
+    return face
+
+
+class BuildOnlyWhatIsMade(build):
+    """Builds, and takes away what an earlier build has made and this one does not: it would get into the wheel."""
+
+    def run(self):
+        # A source may be older than its copy and yet another one.
+        self.get_finalized_command("build_py").force = True
+        super().run()
+        made = {
+            Path(output).resolve()
+            for command in self.get_sub_commands()
+            for output in self.get_finalized_command(command).get_outputs()
+        }
+        for path in Path(self.build_lib, PACKAGE.name).rglob("*"):
+            if path.is_file() and path.resolve() not in made:
+                path.unlink()
+
+
+class BuildModules(build_ext):
+    """Builds in parallel what has changed, says so, and leaves a module that says how the build was made."""
 
     def initialize_options(self):
         super().initialize_options()
-        self.parallel = os.cpu_count()
+        self.parallel = available_cpus()
+        self.lock, self.finished = threading.Lock(), 0
 
     def run(self):
         """Build, and write softmax_cy/_build_info.py beside the modules."""
         require_compiler()
-        folder = PACKAGE if self.inplace else Path(self.build_lib, "softmax_cy")
+        folder = PACKAGE if self.inplace else Path(self.build_lib, PACKAGE.name)
         folder.mkdir(parents=True, exist_ok=True)
-        self.build_info = folder / "_build_info.py"
-        self.build_info.write_text(
+        write_if_changed(
+            folder / "_build_info.py",
             '"""How this build was made. Written by setup.py."""\n\n'
             f"COMPILER = {compiler_version()!r}\n"
             f"COMPILER_FLAGS = {[*FLAGS, *KERNEL_FLAGS]!r}\n"
             f"ARCHITECTURE = {ARCHITECTURE!r}\n"
-            f"BUILT = {list(VARIANTS)!r}\n"
+            f"BUILT = {list(VARIANTS)!r}\n",
         )
         super().run()
 
+    def build_extension(self, extension):
+        """Compile a module, unless it was made of the very same before, and count it."""
+        made, basis = Path(self.get_ext_fullpath(extension.name)), Path(self.build_temp, f"{extension.name}.basis")
+        digest, started = self.digest(extension), time.perf_counter()
+        if self.force or not made.exists() or not basis.exists() or basis.read_text() != digest:
+            # setuptools compares times, and would leave what has other flags as it is.
+            made.unlink(missing_ok=True)
+            super().build_extension(extension)
+            basis.parent.mkdir(parents=True, exist_ok=True)
+            basis.write_text(digest)
+            done = f"compiled in {time.perf_counter() - started:.1f} s"
+        else:
+            done = "unchanged"
+        with self.lock:
+            self.finished += 1
+            print(f"[{self.finished:2}/{len(self.extensions)}] {extension.name}: {done}")
+
+    def digest(self, extension):
+        """A digest of all that a module is made of."""
+        import numpy
+
+        digest = hashlib.sha256()
+        # The path to NumPy's headers changes with each isolated build, so its version stands for them.
+        commands = self.compiler.compiler_so, self.compiler.linker_so, compiler_version()
+        flags = extension.define_macros, extension.extra_compile_args, extension.extra_link_args
+        digest.update(repr((commands, flags, sys.version, numpy.__version__)).encode())
+        for path in [*extension.sources, *sorted(extension.depends)]:
+            digest.update(Path(path).read_bytes())
+        return digest.hexdigest()
+
     def get_outputs(self):
         """What an uninstall removes."""
-        return [*super().get_outputs(), str(Path(self.build_lib, "softmax_cy", "_build_info.py"))]
+        return [*super().get_outputs(), str(Path(self.build_lib, PACKAGE.name, "_build_info.py"))]
 
 
-def extensions():
-    """All extension modules."""
+def make_extensions():
+    """All extension modules, those first that take the compiler longest: so the last one keeps no CPU waiting."""
     import numpy
 
     face = [face_extension(path.stem) for path in sorted(PACKAGE.glob("*.pyx"))]
     for extension in face:
         extension.include_dirs.append(numpy.get_include())
-    return face + [kernel_extension(dtype, variant) for variant in VARIANTS.values() for dtype in DTYPES]
+    variants = sorted(VARIANTS.values(), key=lambda variant: not variant.for_tests)
+    kernels = [kernel_extension(dtype, variant) for variant in variants for dtype in DTYPES]
+    face = translate(face, kernels)
+    return kernels + sorted(face, key=lambda module: -Path(module.sources[0]).stat().st_size)
 
 
-ARCHITECTURE = architecture()
-VARIANTS = variants_to_build(ARCHITECTURE)
-write_shims(VARIANTS.values())
-write_kernel_table.write()
-write_capi.write()
-setup(
-    ext_modules=cythonize(
-        extensions(),
-        build_dir="build/cython",
-        compiler_directives=DIRECTIVES,
-        show_all_warnings=True,
-        nthreads=0,
+# Where Cython's helpers are started afresh, they import this file.
+if __name__ == "__main__":
+    # Under pip the output is a pipe, and is to be seen while the build goes on.
+    sys.stdout.reconfigure(line_buffering=True)
+    ARCHITECTURE = architecture()
+    VARIANTS = variants_to_build(ARCHITECTURE)
+    write_kernel_table.write()
+    write_capi.write()
+    setup(
+        ext_modules=make_extensions() + torch_extension.extensions(),
+        cmdclass={"build": BuildOnlyWhatIsMade, "build_ext": BuildModules},
     )
-    + torch_extension.extensions(),
-    cmdclass={"build_ext": BuildWithInfo},
-)

@@ -7,6 +7,20 @@ import pytest
 
 from softmax_cy import _dispatch
 
+# Files of tests that measure the memory of their process: where it is given its tests by another, a thread takes some.
+ALONE = ("test_memory", "test_leaks")
+# They take longest by themselves. Where several processes share the files, the last one must be a short one.
+FIRST = ("test_package", "test_asv_suite", "test_examples_of_embedding", "test_dask_cluster")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark those that run by themselves, and let the files that take longest come first."""
+    for item in items:
+        if item.path.stem in ALONE:
+            item.add_marker(pytest.mark.alone)
+    items.sort(key=lambda item: item.path.stem not in FIRST)
+
 
 def variants_under_test() -> list[str]:
     """All of them, or the one that the environment forces."""

@@ -202,23 +202,23 @@ def test_a_flag_of_the_compiler_is_no_feature_of_the_cpu(cpu_offers, monkeypatch
     assert fma_variants_under_test() == ["wide", "wider"]
 
 
-def test_the_sources_of_the_kernel_modules_follow_from_the_table(tmp_path, monkeypatch):
+def test_the_kernel_modules_follow_from_the_table(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "tools"))
-    import write_shims
+    import write_kernel_modules
 
-    monkeypatch.chdir(tmp_path)
-    (write_shims.PACKAGE / "kernels").mkdir(parents=True)
     variants = _variants.of_architecture("x86_64").values()
-    write_shims.write_shims(variants)
-    written = sorted((write_shims.PACKAGE / "kernels").iterdir())
-    assert [path.stem for path in written] == sorted(
-        f"_{dtype}_{variant.name}" for variant in variants for dtype in ("f32", "f64")
-    )
-    assert all(path.read_text().endswith('include "kernels.pxi"\n') for path in written)
+    names = [write_kernel_modules.module_name(dtype, variant) for variant in variants for dtype in ("f32", "f64")]
+    assert len(set(names)) == 2 * len(variants)
+    translated = tmp_path / write_kernel_modules.SOURCE.with_suffix(".c").name
+    translated.write_text('PyInit__dtype_variant "softmax_cy.kernels._dtype_variant"')
+    write_kernel_modules.write_c(translated, names)
+    written = [write_kernel_modules.c_path(translated, name) for name in names]
+    assert {*tmp_path.iterdir()} == {translated, *written}
+    assert [path.read_text() for path in written] == [f'PyInit_{name} "softmax_cy.kernels.{name}"' for name in names]
     for path in written:
         os.utime(path, ns=(0, 0))
     written[3].write_text("another text")
-    write_shims.write_shims(variants)
+    write_kernel_modules.write_c(translated, names)
     assert [path.stat().st_mtime_ns != 0 for path in written] == [index == 3 for index in range(len(written))]
     assert "another" not in written[3].read_text()
 

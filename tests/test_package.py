@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+import conftest
 import softmax_cy
 
 ROOT = Path(__file__).parents[1]
@@ -71,9 +73,18 @@ def test_readme_examples_run():
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
+@pytest.mark.parametrize("names", ["ALONE", "FIRST"])
+def test_the_lists_of_files_of_tests_name_files(names):
+    files = {path.stem for path in Path(__file__).parent.glob("test_*.py")}
+    assert set(getattr(conftest, names)) <= files
+
+
 def test_constants_are_those_of_their_script():
     done = subprocess.run([sys.executable, ROOT / "tools/constants.py", "--check"], check=False)
     assert done.returncode == 0, "run tools/constants.py"
+
+
+STALE = "softmax_cy/removed_long_ago.py"
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +96,15 @@ def built(tmp_path_factory):
         [*python, "build", "--sdist", "--no-isolation", "--outdir", folder, ROOT], check=True, capture_output=True
     )
     (sdist,) = folder.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (tree,) = folder.glob("*/setup.py")
+    # What an earlier build of another tree has left there.
+    stale = tree.parent / "build" / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}" / STALE
+    stale.parent.mkdir(parents=True)
+    stale.touch()
     done = subprocess.run(
-        [*python, "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, "-v", sdist],
+        [*python, "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, "-v", tree.parent],
         check=True,
         capture_output=True,
         text=True,
@@ -131,6 +149,7 @@ def test_the_wheel_holds_what_embedders_need_and_no_generated_code(built):
     }
     assert examples <= names
     assert not [name for name in names - examples if name.endswith((".c", ".pyx", ".pxi", ".o"))]
+    assert STALE not in names
     assert not [name for name in names if "v4_on_v3" in name], "a test variant is in the wheel that users get"
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
@@ -141,6 +160,18 @@ def test_the_wheel_is_small(built, tmp_path, monkeypatch):
     from release import archives, contents
 
     assert archives.rewrite_wheel(built[1], tmp_path / built[1].name, 0).stat().st_size <= contents.MOST_BYTES
+
+
+def test_the_build_tells_of_each_module_as_it_is_made(built):
+    with zipfile.ZipFile(built[1]) as archive:
+        modules = {
+            name.partition(".")[0].replace("/", ".") for name in archive.namelist() if name.endswith((".so", ".pyd"))
+        }
+    told = re.findall(r"\[ ?(\d+)/(\d+)\] (softmax_cy\S+): compiled in \d+\.\d s", built[2])
+    assert {name for _, _, name in told} == modules
+    assert [(int(place), int(count)) for place, count, _ in told] == [
+        (place, len(modules)) for place in range(1, len(modules) + 1)
+    ]
 
 
 def test_our_sources_compile_without_warnings(built):

@@ -10,6 +10,7 @@ import pytest
 import threadpoolctl
 
 import softmax_cy
+from operations import bits, every_function, inputs_for
 from softmax_cy import _cpus, softmax
 
 
@@ -182,3 +183,23 @@ def test_python_threads_at_once(rng):
         worker.join()
     for result, reference in zip(found, expected, strict=True):
         np.testing.assert_array_equal(result, reference)
+
+
+@every_function
+def test_the_same_arrays_from_python_threads_at_once(function, rng):
+    """Without a GIL, calls run side by side from their first line to their last."""
+    inputs = inputs_for(function, rng.standard_normal((20, 70)))
+    expected = bits(function(*inputs))
+    together = threading.Barrier(8)
+    found = []
+
+    def work():
+        together.wait()
+        found.extend(bits(function(*inputs)) for _ in range(20))
+
+    workers = [threading.Thread(target=work) for _ in range(together.parties)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert found == [expected] * 160

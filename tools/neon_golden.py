@@ -24,7 +24,7 @@ import numpy as np
 
 import golden
 from kernel_builds import KERNELS, ROOT, kernel_extensions, to_c
-from write_shims import variant_table
+from write_kernel_modules import variant_table
 from write_sources import load_table
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"

@@ -1,3 +1,4 @@
+# cython: freethreading_compatible=True
 """Jobs of random sizes for the pool of pool.h, and whether each item of each was computed once."""
 
 from libc.stdint cimport uint64_t

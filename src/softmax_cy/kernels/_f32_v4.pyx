@@ -1,0 +1,3 @@
+# The float32 kernels of variant v4, which _variants.py describes. Written by tools/write_shims.py.
+
+include "kernels.pxi"
