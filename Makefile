@@ -72,7 +72,7 @@ test-fast: $(VENV)/installed $(VENV)/test-requirements  ## some tests of every f
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q $(FAST_TESTS:%=tests/test_%.py)
 
-test-freethreaded:  ## the tests of threads on a Python without a GIL, which is built here (minutes): make test-freethreaded ARGS=--sanitizer
+test-freethreaded:  ## the tests of threads on a Python without a GIL, which is built here (minutes)
 	$(PYTHON) tools/freethreaded.py $(ARGS)
 
 lint: $(VENV)/installed $(VENV)/test-requirements  ## ruff, cython-lint, clang-format, and the types against the built module

@@ -1,12 +1,11 @@
-"""Run the tests of threads on a CPython without a GIL, by itself or under ThreadSanitizer: `make test-freethreaded`.
+"""Run the tests of threads on a CPython without a GIL: `make test-freethreaded`.
 
-    python tools/freethreaded.py [--sanitizer] [--python PATH] [ARGUMENTS OF PYTEST]
+    python tools/freethreaded.py [--python PATH] [ARGUMENTS OF PYTEST]
 
 The interpreter is the one that --python names, else python3.13t of the PATH, else one built here from the source in
 Debian 13, which has no such interpreter in its packages. That needs Debian's apt-get, gcc, make and the headers of
-zlib, libffi and OpenSSL (apt install zlib1g-dev libffi-dev libssl-dev). It takes some minutes the first time. With
---sanitizer it is always built here: ThreadSanitizer does not know the locks of an interpreter that was built without
-it, and would tell of races that they prevent. Everything lies in build/freethreaded, and nothing needs root.
+zlib, libffi and OpenSSL (apt install zlib1g-dev libffi-dev libssl-dev). It takes some minutes the first time.
+Everything lies in build/freethreaded, and nothing needs root.
 """
 
 from __future__ import annotations
@@ -23,8 +22,6 @@ ROOT = Path(__file__).parents[1]
 VERSION = "3.13"
 RELEASE = "trixie"
 HEADERS = {"zlib.h": "zlib1g-dev", "ffi.h": "libffi-dev", "openssl/ssl.h": "libssl-dev"}
-# ThreadSanitizer may crash where addresses are random.
-FIXED_ADDRESSES = ("setarch", "-R")
 
 # Without versions: pyproject.toml says which ones suffice.
 PACKAGES = ("setuptools", "cython", "numpy", "ml_dtypes", "pytest", "hypothesis", "threadpoolctl")
@@ -98,7 +95,7 @@ def fetch_source(folder: Path) -> Path:
     return source
 
 
-def build_python(folder: Path, sanitizer: bool) -> Path:
+def build_python(folder: Path) -> Path:
     """Build CPython without a GIL, and return the interpreter."""
     complete = folder / "complete"
     if not complete.exists():
@@ -106,17 +103,14 @@ def build_python(folder: Path, sanitizer: bool) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         source = fetch_source(folder)
-        fixed = FIXED_ADDRESSES if sanitizer else ()
-        options = ["--with-thread-sanitizer"] if sanitizer else []
-        # Its own programs run while it is built, and what ThreadSanitizer says of them is nothing new.
-        environment = os.environ | {"TSAN_OPTIONS": "report_bugs=0"}
+        environment = dict(os.environ)
         environment.pop("PYTHONPATH", None)
         quiet = {"cwd": source, "env": environment, "stdout": subprocess.DEVNULL}
         print(f"building CPython in {source}: minutes", flush=True)
-        run(*fixed, "./configure", "-q", "--disable-gil", f"--prefix={folder / 'python'}", *options, **quiet)
-        run(*fixed, "make", "-s", f"-j{os.cpu_count()}", "EXTRA_CFLAGS=-w", **quiet)
+        run("./configure", "-q", "--disable-gil", f"--prefix={folder / 'python'}", **quiet)
+        run("make", "-s", f"-j{os.cpu_count()}", "EXTRA_CFLAGS=-w", **quiet)
         # Nothing is compiled to bytecode but what is imported.
-        run(*fixed, "make", "-s", "altinstall", "COMPILEALL_OPTS=-x .", **quiet)
+        run("make", "-s", "altinstall", "COMPILEALL_OPTS=-x .", **quiet)
         complete.touch()
     return folder / f"python/bin/python{VERSION}t"
 
@@ -124,33 +118,26 @@ def build_python(folder: Path, sanitizer: bool) -> Path:
 def main() -> int:
     """Return the exit code of the tests."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sanitizer", action="store_true", help="build and run under ThreadSanitizer")
     parser.add_argument("--python", help="an interpreter without a GIL")
     options, arguments = parser.parse_known_args()
-    folder = ROOT / "build/freethreaded" / ("sanitizer" if options.sanitizer else "plain")
+    folder = ROOT / "build/freethreaded"
     found = options.python or shutil.which(f"python{VERSION}t")
-    python = Path(found) if found and not options.sanitizer else build_python(folder, options.sanitizer)
-    fixed = FIXED_ADDRESSES if options.sanitizer else ()
+    python = Path(found) if found else build_python(folder)
     environment = dict(os.environ)
     environment.pop("PYTHONPATH", None)
 
     virtual = folder / "venv"
     if not virtual.exists():
-        quiet = environment | {"TSAN_OPTIONS": "report_bugs=0"}
-        run(*fixed, python, "-m", "venv", virtual, env=quiet)
-        run(*fixed, virtual / "bin/python", "-m", "pip", "install", "-q", "--only-binary=:all:", *PACKAGES, env=quiet)
-    here = [*fixed, virtual / "bin/python"]
-
-    flags = {"CFLAGS": "-fsanitize=thread -g1 -O1", "LDFLAGS": "-fsanitize=thread"} if options.sanitizer else {}
+        run(python, "-m", "venv", virtual, env=environment)
+        run(virtual / "bin/python", "-m", "pip", "install", "-q", "--only-binary=:all:", *PACKAGES, env=environment)
+    here = virtual / "bin/python"
     places = ("--build-lib", folder / "lib", "--build-temp", folder / "temp")
-    quiet = environment | flags | {"TSAN_OPTIONS": "report_bugs=0"}
-    run(*here, "setup.py", "--quiet", "build", *places, cwd=ROOT, env=quiet)
+    run(here, "setup.py", "--quiet", "build", *places, cwd=ROOT, env=environment)
 
     environment |= {"PYTHONPATH": str(folder / "lib"), "OPENBLAS_NUM_THREADS": "1"}
-    environment.setdefault("TSAN_OPTIONS", "exitcode=66")
-    run(*here, "-c", CHECK, env=environment)
+    run(here, "-c", CHECK, env=environment)
     arguments = arguments or ["-k", LEFT_OUT, *(f"tests/test_{name}.py" for name in TESTS)]
-    command = [*here, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    command = [here, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(list(map(str, command)), cwd=ROOT, env=environment, check=False).returncode
 
 

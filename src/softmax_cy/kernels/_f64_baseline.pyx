@@ -1,3 +1,0 @@
-# The float64 kernels of variant baseline, which _variants.py describes. Written by tools/write_shims.py.
-
-include "kernels.pxi"
