@@ -7,7 +7,7 @@ import pytest
 
 import softmax_cy
 import twin
-from softmax_cy import _dispatch
+from softmax_cy import _dispatch, _selftest
 
 pytest.importorskip("mpmath")
 pytest.importorskip("rich")
@@ -37,9 +37,9 @@ def measured(everybody, lengths=LENGTHS):
 
 def test_every_bound_is_met():
     found = measured([accuracy.Ours(variant) for variant in accuracy.variants()])
-    assert {function for _, function, _ in found} == set(accuracy.BOUNDS)
+    assert {function for _, function, _ in found} == set(_selftest.BOUNDS)
     for (dtype, function, variant), worst in found.items():
-        assert worst.ulp <= accuracy.BOUNDS[function], (dtype, function, variant, worst)
+        assert worst.ulp <= _selftest.BOUNDS[function], (dtype, function, variant, worst)
 
 
 def off_by(ulps, function):
@@ -64,7 +64,7 @@ def test_a_wrong_number_is_found_and_named(function):
     found = measured([off_by(40, function)], (17, 33))
     for dtype in ("float32", "float64"):
         worst = found[dtype, function, _dispatch.variant_in_use]
-        assert worst.ulp > accuracy.BOUNDS[function]
+        assert worst.ulp > _selftest.BOUNDS[function]
         assert worst.length == 33
         assert worst.family == twin.FAMILIES[0]
 
