@@ -55,10 +55,10 @@ dask-demo: $(VENV)/installed $(VENV)/dask-demo-requirements  ## arrays in chunks
 
 ##@ Test
 
-# In how many processes the tests run, a file at a time: make test JOBS=2. 0: all in one. tests/conftest.py says which
-# files run by themselves.
-JOBS := 0
-test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every variant that runs here, doctests, linters: make test JOBS=2
+# In how many processes the tests run, a file at a time. 0: all in one. tests/conftest.py says which files run by
+# themselves.
+JOBS := 2
+test: $(VENV)/installed $(VENV)/test-requirements lint  ## every test over every variant that runs here, doctests, linters (10 minutes): make test JOBS=4
 	$(BIN)/python -m pytest -m "not alone and $(USUAL)" --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m "alone and $(USUAL)"
 
