@@ -114,6 +114,14 @@ def test_without_any_feature_the_baseline_runs(cpu_offers):
     assert _dispatch.choose() == "baseline"
 
 
+def test_a_build_of_which_nothing_runs_here_is_an_import_error(cpu_offers, monkeypatch):
+    wide = Variant("wide", "made_up", has_fma=True, features=("vector", "mask"))
+    monkeypatch.setattr(_dispatch, "VARIANTS", {"wide": wide})
+    cpu_offers("mask")
+    with pytest.raises(ImportError, match=r"nothing of this build can run here: 'wide' lacks vector$"):
+        _dispatch.choose()
+
+
 @pytest.mark.skipif(_dispatch.ARCHITECTURE != "x86_64", reason="the names are those of x86-64")
 def test_features_are_those_of_the_kernel():
     if not Path("/proc/cpuinfo").exists():

@@ -35,7 +35,11 @@ def choose() -> str:
     runnable = runnable_variants()
     asked = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if not asked:
-        return [name for name in runnable if not VARIANTS[name].for_tests][-1]
+        offered = [name for name in runnable if not VARIANTS[name].for_tests]
+        if not offered:
+            lacks = "; ".join(f"{name!r} lacks {', '.join(missing_features(name))}" for name in VARIANTS)
+            raise ImportError(f"nothing of this build can run here: {lacks}")
+        return offered[-1]
     if asked not in VARIANTS:
         raise ImportError(
             f"{ENVIRONMENT_VARIABLE}={asked!r} is not a variant of this build: expected one of {', '.join(VARIANTS)}"
