@@ -15,6 +15,7 @@ import pytest
 
 import softmax_cy
 from capi_cases import DTYPES, OF_STATES, OPERATIONS, argument_list, call, expected, make_inputs, make_outputs, split
+from modules import import_from
 from softmax_cy import capi
 
 ROOT = Path(__file__).parents[1]
@@ -49,11 +50,7 @@ def test_every_operation_is_there_in_both_forms_and_dtypes():
 @pytest.fixture(scope="module")
 def signatures():
     """The tool that writes and compares what is promised."""
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        return importlib.import_module("capi_signatures")
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
+    return import_from(ROOT / "tools", "capi_signatures")
 
 
 def test_no_promised_name_or_signature_has_changed(signatures):
@@ -372,11 +369,7 @@ def view_callers(tmp_path_factory):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    sys.path.insert(0, str(folder))
-    try:
-        return importlib.import_module("view_callers")
-    finally:
-        sys.path.remove(str(folder))
+    return import_from(folder, "view_callers")
 
 
 @pytest.mark.parametrize("name", VIEW_FUNCTIONS)

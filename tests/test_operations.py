@@ -1,16 +1,15 @@
 """The list of operations says what the public functions really take, and names all of them."""
 
 import ast
-import importlib
 import inspect
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import softmax_cy
+from modules import import_from
 from softmax_cy import _embedding, capi
 from softmax_cy._operations import BY_NAME, KERNELS, OPERATIONS, names
 
@@ -75,11 +74,7 @@ def test_the_c_interface_has_what_the_list_says():
 def writer():
     """The tool that writes the C interface."""
     pytest.importorskip("Cython", reason="its templates are expanded by Cython")
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        return importlib.import_module("write_capi")
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
+    return import_from(ROOT / "tools", "write_capi")
 
 
 def test_the_header_has_a_member_for_each_function_of_the_list(writer):

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modules import import_from
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
@@ -150,11 +152,7 @@ def test_what_raises_nothing_is_found():
 @pytest.fixture(scope="module")
 def pictures():
     """The script that draws them."""
-    sys.path.insert(0, str(DOCS / "how/pictures"))
-    try:
-        yield importlib.import_module("draw")
-    finally:
-        sys.path.remove(str(DOCS / "how/pictures"))
+    return import_from(DOCS / "how/pictures", "draw")
 
 
 def test_all_pictures_are_drawn_and_shown(pictures, tmp_path):
