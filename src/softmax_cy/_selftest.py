@@ -183,6 +183,11 @@ def recorded() -> dict[str, str]:
     return {f"{name}, {dtype}": one for name, row in rows.items() for dtype, one in row}
 
 
+def unlike_recorded() -> list[str]:
+    """The results, with their dtypes, whose digests are not those of the record."""
+    return sorted(dict(digests().items() ^ recorded().items()))
+
+
 def differences(dtype: np.dtype) -> Iterator[str]:
     """Where a result depends on more than its row."""
     for rows, length in SHAPES:
@@ -316,7 +321,7 @@ def run(say: Callable[[str], object]) -> dict[str, object]:
         state = "as recorded"
         try:
             _dispatch.use(variant)
-            unlike = sorted(dict(digests().items() ^ recorded().items()))
+            unlike = unlike_recorded()
             if _dispatch.VARIANTS[variant].has_fma:
                 wrong += (f"{name}: not the recorded bits" for name in unlike)
             elif unlike:
