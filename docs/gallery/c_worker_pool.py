@@ -7,12 +7,12 @@ worker ever holds the GIL. The program is ``row_pool.c`` of the examples that ar
 """
 
 import importlib
+import inspect
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -41,33 +41,22 @@ print(re.search(r"^static void \*worker.*?^}", source, re.DOTALL | re.MULTILINE)
 
 subprocess.run(["make", "--silent", f"PYTHON={sys.executable}", "row_pool.so"], cwd=folder, check=True)
 sys.path.insert(0, str(folder))
-row_pool = importlib.import_module("row_pool")
+use_row_pool = importlib.import_module("use_row_pool")
 
 # %%
 # Feed it
 # -------
 #
-# One thread of Python puts rows in, another takes them out in the same order.
+# One thread of Python puts rows in, another takes them out in the same order. ``use_row_pool.py`` lies beside it.
+
+print(inspect.getsource(use_row_pool.normalise))
+
+# %%
 
 rng = np.random.default_rng(0)
 temperatures = np.repeat([0.5, 2.0, 8.0], 2000)
 logits = (rng.standard_normal((6000, 100)) * temperatures[:, None]).astype(np.float32)
-normalised = np.empty_like(logits)
-pool = row_pool.Pool(4, 64, logits.shape[1])
-
-
-def feed():
-    """Put all rows."""
-    for row in logits:
-        pool.put(row)
-
-
-feeder = threading.Thread(target=feed)
-feeder.start()
-for row in normalised:
-    pool.take(row)
-feeder.join()
-
+normalised = use_row_pool.normalise(logits, threads=4)
 assert np.array_equal(normalised, softmax_cy.softmax(logits))
 print(f"{len(logits)} rows by 4 threads: the bits of softmax_cy.softmax")
 
